@@ -1,0 +1,149 @@
+/* slot.h — one per client thread: its bump cursors, its hand-shake words, its two rings and its logs.
+ *
+ *   +0        struct mm_slot: cursors, stop word, state, requests, ring indices, grant cells, give-back cells (one page)
+ *   +4 KiB    card log: u32[MM_CARD_LOG]
+ *   +20 KiB   overwritten-value log: u64[MM_OVERWRITTEN_LOG]
+ *   +84 KiB   root area: 128 KiB, the thread's shared root stack
+ *
+ * Moves of `state` (any other is false testimony):
+ *   from      to        by       when
+ *   FREE      NATIVE    client   attach (a compare-and-swap: threads race for slots)
+ *   NATIVE    RUNNING   client   leave; then it looks at `stop`
+ *   RUNNING   NATIVE    client   before a blocking call, roots published
+ *   RUNNING   PARKED    client   a poll that found `stop` set
+ *   PARKED    RUNNING   client   resume
+ *   NATIVE    FREE      client   detach
+ *   any       FREE      daemon   the thread is gone
+ */
+#ifndef MM_SLOT_H
+#define MM_SLOT_H
+
+#include "shm/layout.h"
+
+#define MM_SLOT_STATES(X) X(FREE) X(RUNNING) X(NATIVE) X(PARKED)
+enum mm_slot_state {
+#define X(name) MM_SLOT_##name,
+    MM_SLOT_STATES(X)
+#undef X
+    MM_SLOT_STATE_COUNT
+};
+
+#define MM_RING_CELLS       8u          /* grants on the way to the thread */
+#define MM_GIVE_CELLS       64u         /* runs on the way back */
+#define MM_CARD_LOG         4096u
+#define MM_OVERWRITTEN_LOG  8192u
+#define MM_ROOT_AREA_BYTES  (128u << 10)
+
+/* What a cell of the grant ring carries. */
+enum mm_grant {
+    MM_GRANT_NONE = 0,
+    MM_GRANT_RUN,           /* `count` zeroed blocks for the client to run itself: arenas, pools, thread runs */
+    MM_GRANT_YOUNG,         /* one block with a map of free lines, for young objects */
+    MM_GRANT_OLD,           /* the same for old objects */
+    MM_GRANT_LARGE,         /* `count` zeroed blocks for one large object */
+    MM_GRANT_REFUSED,       /* the answer to a request that cannot be met; `block` is a positive morphmem error number */
+};
+
+struct mm_cell {
+    /*  0 */ uint32_t block;        /* first block, counted from the start of the reserve */
+    /*  4 */ uint16_t kind;         /* enum mm_grant */
+    /*  6 */ uint16_t reserved0;
+    /*  8 */ uint32_t count;        /* blocks */
+    /* 12 */ uint32_t seq;          /* the request that it answers; 0: granted ahead */
+    /* 16 */ uint32_t epoch;        /* of the stop word when granted */
+    /* 20 */ uint32_t reserved1[3];
+    /* 32 */ uint8_t  free_lines[32];
+};
+_Static_assert(sizeof(struct mm_cell) == 64, "a cell is a cache line");
+_Static_assert(offsetof(struct mm_cell, kind) == 4, "layout v1");
+_Static_assert(offsetof(struct mm_cell, count) == 8, "layout v1");
+_Static_assert(offsetof(struct mm_cell, seq) == 12, "layout v1");
+_Static_assert(offsetof(struct mm_cell, epoch) == 16, "layout v1");
+_Static_assert(offsetof(struct mm_cell, free_lines) == 32, "layout v1");
+
+struct mm_slot {
+    /* Line 0, client: what the fast paths write. Addresses are the client's. */
+    /*   0 */ uint64_t young_cursor;
+    /*   8 */ uint64_t young_limit;
+    /*  16 */ uint64_t old_cursor;
+    /*  24 */ uint64_t old_limit;
+    /*  32 */ uint32_t card_count;          /* entries in the card log */
+    /*  36 */ uint32_t card_overflow;       /* 1: the log was full, look at the card bytes */
+    /*  40 */ uint64_t overwritten_head;
+    /*  48 */ uint64_t roots_bytes;         /* of the root area, in use */
+    /*  56 */ uint64_t reserved0;
+
+    /* Line 1: what the fast paths read. */
+    /*  64 */ uint32_t stop;                /* both: bit 0 stopping, bit 1 somebody sleeps, bits 2.. epoch */
+    /*  68 */ uint32_t marking;             /* daemon, in pauses only */
+    /*  72 */ uint64_t card_base;           /* client, at attach: its address of card 0, less its base >> 9 */
+    /*  80 */ uint64_t reserved1[6];
+
+    /* Line 2: hand-shake and requests. */
+    /* 128 */ uint32_t state;               /* enum mm_slot_state, see the moves above */
+    /* 132 */ uint32_t tid;                 /* client, before leaving FREE for good */
+    /* 136 */ uint64_t client_word;         /* client: its own; the daemon never looks */
+    /* 144 */ uint32_t request_seq;         /* client, after the words below: a new request when it changes */
+    /* 148 */ uint32_t request_kind;        /* enum mm_grant */
+    /* 152 */ uint32_t request_blocks;      /* wanted */
+    /* 156 */ uint32_t request_min;         /* still useful; more than this at once or a refusal */
+    /* 160 */ uint32_t wish_blocks;         /* client, relaxed: what to grant ahead; 0: nothing */
+    /* 164 */ uint32_t waits;               /* client: times it slept in refill */
+    /* 168 */ uint64_t wait_ns;             /* client: and for how long */
+    /* 176 */ uint64_t reserved2[2];
+
+    /* Line 3, client: its ends of the rings. */
+    /* 192 */ uint32_t ring_head;
+    /* 196 */ uint32_t give_tail;
+    /* 200 */ uint32_t reserved3[14];
+
+    /* Line 4, daemon: its ends of the rings. */
+    /* 256 */ uint32_t ring_tail;           /* a futex: the client sleeps on it */
+    /* 260 */ uint32_t asleep;              /* both: 1 = the client sleeps on ring_tail */
+    /* 264 */ uint32_t give_head;
+    /* 268 */ uint32_t reserved4;
+    /* 272 */ uint64_t overwritten_tail;
+    /* 280 */ uint64_t reserved5[5];
+
+    /* 320 */ uint64_t reserved6[24];
+    /* 512 */ struct mm_cell cell[MM_RING_CELLS];       /* daemon */
+    /*1024 */ uint64_t give[MM_GIVE_CELLS];             /* client: block << 32 | blocks */
+};
+_Static_assert(sizeof(struct mm_slot) == 1536, "layout v1");
+_Static_assert(offsetof(struct mm_slot, young_cursor) == 0, "layout v1");
+_Static_assert(offsetof(struct mm_slot, old_cursor) == 16, "layout v1");
+_Static_assert(offsetof(struct mm_slot, card_count) == 32, "layout v1");
+_Static_assert(offsetof(struct mm_slot, overwritten_head) == 40, "layout v1");
+_Static_assert(offsetof(struct mm_slot, roots_bytes) == 48, "layout v1");
+_Static_assert(offsetof(struct mm_slot, stop) == 64, "layout v1");
+_Static_assert(offsetof(struct mm_slot, marking) == 68, "layout v1");
+_Static_assert(offsetof(struct mm_slot, card_base) == 72, "layout v1");
+_Static_assert(offsetof(struct mm_slot, state) == 128, "layout v1");
+_Static_assert(offsetof(struct mm_slot, client_word) == 136, "layout v1");
+_Static_assert(offsetof(struct mm_slot, request_seq) == 144, "layout v1");
+_Static_assert(offsetof(struct mm_slot, wish_blocks) == 160, "layout v1");
+_Static_assert(offsetof(struct mm_slot, wait_ns) == 168, "layout v1");
+_Static_assert(offsetof(struct mm_slot, ring_head) == 192, "layout v1");
+_Static_assert(offsetof(struct mm_slot, give_tail) == 196, "layout v1");
+_Static_assert(offsetof(struct mm_slot, ring_tail) == 256, "layout v1");
+_Static_assert(offsetof(struct mm_slot, asleep) == 260, "layout v1");
+_Static_assert(offsetof(struct mm_slot, give_head) == 264, "layout v1");
+_Static_assert(offsetof(struct mm_slot, overwritten_tail) == 272, "layout v1");
+_Static_assert(offsetof(struct mm_slot, cell) == 512, "layout v1");
+_Static_assert(offsetof(struct mm_slot, give) == 1024, "layout v1");
+
+#define MM_SLOT_CARD_LOG_OFF     MM_PAGE_BYTES
+#define MM_SLOT_OVERWRITTEN_OFF  (MM_SLOT_CARD_LOG_OFF + MM_CARD_LOG * 4u)
+#define MM_SLOT_ROOTS_OFF        (MM_SLOT_OVERWRITTEN_OFF + MM_OVERWRITTEN_LOG * 8u)
+#define MM_SLOT_STRIDE           (MM_SLOT_ROOTS_OFF + MM_ROOT_AREA_BYTES)
+_Static_assert(sizeof(struct mm_slot) <= MM_PAGE_BYTES, "a slot and its rings are one page");
+_Static_assert(MM_SLOT_STRIDE % MM_PAGE_BYTES == 0, "slot areas are whole pages");
+
+static inline uint32_t *mm_slot_card_log(struct mm_slot *slot) { return (uint32_t *)((char *)slot + MM_SLOT_CARD_LOG_OFF); }
+static inline uint64_t *mm_slot_overwritten(struct mm_slot *slot) { return (uint64_t *)((char *)slot + MM_SLOT_OVERWRITTEN_OFF); }
+static inline uint64_t *mm_slot_roots(struct mm_slot *slot) { return (uint64_t *)((char *)slot + MM_SLOT_ROOTS_OFF); }
+
+const char *mm_slot_state_name(enum mm_slot_state state);
+int mm_slot_move_allowed(enum mm_slot_state from, enum mm_slot_state to);
+
+#endif
