@@ -35,7 +35,7 @@ enum mm_run_use {
     MM_RUN_TYPED,           /* an arena's objects, header by header */
     MM_RUN_RAW,             /* an arena's raw bytes */
     MM_RUN_POOL,            /* a pool's pages (pool.h) */
-    MM_RUN_THREAD,          /* a thread's own objects, header by header; `owner` is the slot */
+    MM_RUN_THREAD,          /* a thread's own objects; `owner` is the slot, `generation` 0: young cursor, 1: old */
     MM_RUN_USES
 };
 

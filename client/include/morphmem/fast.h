@@ -8,6 +8,8 @@
 #ifndef MORPHMEM_FAST_H
 #define MORPHMEM_FAST_H
 
+#include <morphmem/morphmem.h>      /* which includes this file at its end: either may come first */
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -58,11 +60,10 @@ static inline void *morph_arena_new_object(morph_arena *arena, morph_type type)
 
 static inline void *morph_arena_bytes(morph_arena *arena, uint64_t bytes)
 {
-    char *at = arena->raw.cursor;
-    uint64_t room = (uint64_t)(arena->raw.limit - at);
-    if (MORPH_UNLIKELY(bytes > room))           /* limit and cursor are granule-aligned, so rounding up still fits */
+    char *at = arena->raw.cursor + (-(uintptr_t)arena->raw.cursor & (MORPH_GRANULE_BYTES - 1));     /* packed text may lie before */
+    if (MORPH_UNLIKELY(bytes - 1 >= (uint64_t)(arena->raw.limit - at)))     /* limit is aligned: at <= limit; 0 bytes: slow path */
         return morph_arena_bytes_slow(arena, bytes);
-    arena->raw.cursor = at + ((bytes + (MORPH_GRANULE_BYTES - 1)) & ~(uint64_t)(MORPH_GRANULE_BYTES - 1));
+    arena->raw.cursor = at + bytes;
     return at;
 }
 
@@ -72,7 +73,7 @@ static inline uint64_t morph_object_bytes(const void *object)
 }
 
 /* Counting and mapping macro arguments, for MORPH_REFS. */
-#define MORPH__COUNT(...) MORPH__COUNT_(__VA_ARGS__, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1)
+#define MORPH__COUNT(...) MORPH__COUNT_(__VA_ARGS__, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
 #define MORPH__COUNT_(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, N, ...) N
 #define MORPH__CAT(a, b) MORPH__CAT_(a, b)
 #define MORPH__CAT_(a, b) a##b

@@ -1,0 +1,151 @@
+/* internal.h — what the library's files know of each other. Functions are grouped under the file that defines them.
+ *
+ * Two kinds of struct stand side by side: what is shared with the daemon (shm/: slots, spaces, run headers; the public handles
+ * morph_thread, morph_arena and morph_pool point at those), and the private part beside each, which the shared one's client_word names.
+ * In a forked child the control area is replaced by zeros, so every handle there leads to no private part: that is how it is known dead.
+ *
+ * Locks: heap->lock guards the socket, the spare runs, the list of threads and spaces, and the types. A thread's private part is its own.
+ */
+#ifndef MORPH_INTERNAL_H
+#define MORPH_INTERNAL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <morphmem/morphmem.h>
+
+#include "proto/message.h"
+#include "shm/control.h"
+#include "shm/pool.h"
+#include "shm/ring.h"
+
+/* The largest packet that a library sends (a TYPE with every reference that it may have) or is sent; threads may have small stacks. */
+#define MORPH__PACKET_BYTES 8192u
+
+#define MORPH_HIDDEN __attribute__((visibility("hidden")))
+
+struct morph__type {
+    struct morph_type_info info;        /* first: the public handle points here */
+    struct morph_heap *heap;
+    struct morph__type *next;           /* same hash bucket */
+    uint32_t id, bytes, element_bytes;
+    char     name[128];
+};
+#define MORPH__TYPE_BUCKETS 64u
+
+struct morph_heap {
+    struct morph_heap *next;            /* all heaps of this process (fork.c) */
+    pthread_mutex_t lock;
+    uint32_t        status;             /* 0 or a positive error number; only ever set */
+    int             socket, doorbell;
+    uint32_t        seq;                /* of requests on the socket */
+    uint32_t        timeout_ms;
+    enum morph_mode mode;
+    uint64_t        id;
+    char           *base;
+    uint64_t        reserve_bytes, limit_bytes;
+    uint32_t        mapped_chunks;      /* from the start of the reserve; read without the lock by the slow paths */
+    struct mm_control *control;
+    uint64_t        control_bytes;
+    bool            huge_pages, spin;
+    uint16_t       *span_back;          /* per block: 1 + blocks back to the start of its pool span; 0: no pool's */
+    struct mm_run  *spare;              /* runs kept for later, in address order (spare.c) */
+    uint32_t        spare_blocks;
+    uint32_t        threads;            /* attached */
+    struct morph__thread *thread;       /* list */
+    struct morph__space  *space;        /* list of arenas and pools */
+    uint64_t        space_taken[MM_SPACES / 64];
+    struct morph__type *type_bucket[MORPH__TYPE_BUCKETS];
+    struct morph__type **type;          /* by id - 1 */
+    uint32_t        type_room;
+};
+
+struct morph__thread {
+    struct morph__thread *next;
+    struct morph_heap *heap;
+    struct mm_slot *slot;
+    uint32_t        index;
+    uint32_t        spaces;             /* arenas and pools that belong to it */
+    int             error;              /* of the last failed allocation */
+    struct mm_run  *run[2];             /* of the young and the old cursor; NULL: none yet */
+    uint32_t        run_blocks[2];      /* size of the last one: the next is larger */
+};
+
+struct morph__space {
+    struct morph__space *next, **link;
+    struct morph_heap *heap;
+    struct morph__thread *thread;
+    struct mm_space *shared;
+    uint32_t        index;
+    enum mm_space_kind kind;
+};
+
+/* error.c */
+MORPH_HIDDEN int morph__error_of_errno(int negative_errno);
+
+/* transport.c: letters. All under heap->lock, but for connecting. */
+MORPH_HIDDEN int morph__connect(const morph_options *options, uint32_t timeout_ms, int *ret_socket);
+MORPH_HIDDEN int morph__receive(int socket, uint32_t timeout_ms, void *packet, struct mm_message *ret_message, int *ret_fds, unsigned *ret_fd_count);
+MORPH_HIDDEN int morph__request(struct morph_heap *heap, struct mm_message *message, struct mm_message *ret_answer);
+MORPH_HIDDEN int morph__letters(struct morph_heap *heap);           /* hears what has come; 0 or the status */
+MORPH_HIDDEN void morph__lose(struct morph_heap *heap, int error);  /* error: a negative code */
+static inline int morph__status(const struct morph_heap *heap) { return -(int)mm_load_relaxed(&heap->status); }
+
+/* autospawn.c */
+MORPH_HIDDEN int morph__autospawn(uint32_t timeout_ms);
+
+/* fork.c */
+MORPH_HIDDEN void morph__heap_enlist(struct morph_heap *heap);
+MORPH_HIDDEN void morph__heap_delist(struct morph_heap *heap);
+
+/* segment.c: under heap->lock. */
+MORPH_HIDDEN int morph__segment_map(struct morph_heap *heap, uint32_t chunk, uint32_t chunks, int fd);      /* takes the descriptor */
+
+/* refill.c: a run of at least `min` and at most `want` blocks for the client's own use. 0 or a negative code. The thread's own. */
+MORPH_HIDDEN int morph__run_obtain(struct morph__thread *thread, uint32_t want, uint32_t min, struct mm_run **ret_run, bool *ret_zeroed);
+MORPH_HIDDEN void morph__run_return(struct morph__thread *thread, struct mm_run *run);
+
+/* spare.c: under heap->lock. */
+MORPH_HIDDEN struct mm_run *morph__spare_take(struct morph_heap *heap, uint32_t want, uint32_t min, bool *ret_zeroed);
+MORPH_HIDDEN void morph__spare_put(struct morph_heap *heap, char *at, uint32_t blocks, bool zeroed);
+MORPH_HIDDEN struct mm_run *morph__spare_surplus(struct morph_heap *heap);
+
+/* space.c */
+MORPH_HIDDEN int morph__space_new(struct morph__space *space, morph_thread *owner, enum mm_space_kind kind);
+MORPH_HIDDEN void morph__space_free(struct morph__space *space);    /* the entry only; then the struct is the caller's again */
+MORPH_HIDDEN int morph__space_adopt(struct morph__space *space, morph_thread *thread);
+
+/* thread.c */
+static inline struct morph__thread *morph__thread_of(const morph_thread *thread)
+{
+    return thread ? (struct morph__thread *)(uintptr_t)((const struct mm_slot *)thread)->client_word : NULL;
+}
+MORPH_HIDDEN void *morph__thread_fail(struct morph__thread *thread, int error);     /* notes the error, returns NULL */
+MORPH_HIDDEN int morph__thread_attach_quiet(struct morph_heap *heap, struct morph__thread **ret_thread);   /* NATIVE, not counted: a shared pool's */
+MORPH_HIDDEN void morph__thread_detach_quiet(struct morph__thread *thread);
+
+/* arena.c, pool.c: what heap.c frees at close */
+MORPH_HIDDEN void morph__arena_forget(struct morph__space *space);
+MORPH_HIDDEN void morph__pool_forget(struct morph__space *space);
+
+static inline uint32_t morph__block_of(const struct morph_heap *heap, const void *at)
+{
+    return (uint32_t)((uint64_t)((const char *)at - heap->base) >> MM_BLOCK_SHIFT);
+}
+
+/* The size of the next run of somebody who grows: double the last, at most a chunk, and never more than an eighth of the bound. */
+static inline uint32_t morph__run_next_blocks(const struct morph_heap *heap, uint32_t last, uint32_t needed)
+{
+    uint64_t cap = heap->limit_bytes >> (MM_BLOCK_SHIFT + 3);
+    uint32_t want = last ? last * 2 : 1;
+    if (want > MM_CHUNK_BLOCKS)
+        want = MM_CHUNK_BLOCKS;
+    if (want > cap)
+        want = cap ? (uint32_t)cap : 1;
+    return want < needed ? needed : want;
+}
+
+#endif

@@ -1,0 +1,131 @@
+/* thread.c — slots: attaching and detaching threads (PROTOCOLS section 2). */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "client/internal.h"
+
+void *morph__thread_fail(struct morph__thread *thread, int error)
+{
+    thread->error = error;
+    return NULL;
+}
+
+static struct mm_slot *slot_claim(struct morph_heap *heap, uint32_t *ret_index)
+{
+    struct mm_control *control = heap->control;
+    for (uint32_t i = 0; i < control->slot_count; i++) {
+        struct mm_slot *slot = mm_control_slot(control, i);
+        if (mm_load_relaxed(&slot->state) != MM_SLOT_FREE || !mm_cas_seq_cst(&slot->state, (uint32_t)MM_SLOT_FREE, (uint32_t)MM_SLOT_NATIVE))
+            continue;
+        if (control->slots_high <= i)           /* under heap->lock */
+            mm_store_relaxed(&control->slots_high, i + 1);
+        *ret_index = i;
+        return slot;
+    }
+    return NULL;
+}
+
+/* `thread` is on no list and has no slot yet; on success both are so. */
+static int attach(struct morph_heap *heap, struct morph__thread *thread)
+{
+    int r = morph__status(heap);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&heap->lock);
+    thread->heap = heap;
+    thread->slot = slot_claim(heap, &thread->index);
+    if (thread->slot) {
+        thread->slot->tid = (uint32_t)syscall(SYS_gettid);
+        thread->slot->client_word = (uintptr_t)thread;
+        thread->slot->young_cursor = thread->slot->young_limit = thread->slot->old_cursor = thread->slot->old_limit = 0;
+        thread->next = heap->thread;
+        heap->thread = thread;
+    }
+    pthread_mutex_unlock(&heap->lock);
+    return thread->slot ? 0 : MORPH_ETHREADS;
+}
+
+int morph__thread_attach_quiet(struct morph_heap *heap, struct morph__thread **ret_thread)
+{
+    struct morph__thread *thread = calloc(1, sizeof *thread);
+    if (!thread)
+        return MORPH_EMEMORY;
+    int r = attach(heap, thread);
+    if (r < 0) {
+        free(thread);
+        return r;
+    }
+    *ret_thread = thread;
+    return 0;
+}
+
+int morph_thread_attach(morph_heap *heap, morph_thread **ret_thread)
+{
+    struct morph__thread *thread;
+    if (!heap || !ret_thread)
+        return MORPH_EINVALID;
+    int r = morph__thread_attach_quiet(heap, &thread);
+    if (r < 0)
+        return r;
+    (void)mm_xchg_seq_cst(&thread->slot->state, MM_SLOT_RUNNING);
+    mm_add_relaxed(&heap->threads, 1);
+    *ret_thread = (morph_thread *)thread->slot;
+    return 0;
+}
+
+/* Where the cursors of its last runs stand, for those who count from outside. */
+static void publish_runs(struct morph__thread *thread)
+{
+    uint64_t cursor[2] = { thread->slot->young_cursor, thread->slot->old_cursor };
+    for (int i = 0; i < 2; i++)
+        if (thread->run[i])
+            mm_store_relaxed(&thread->run[i]->used_bytes, cursor[i] - (uintptr_t)thread->run[i]);
+}
+
+void morph__thread_detach_quiet(struct morph__thread *thread)
+{
+    struct morph_heap *heap = thread->heap;
+    struct mm_slot *slot = thread->slot;
+    publish_runs(thread);
+    mm_store_relaxed(&slot->wish_blocks, 0);
+    pthread_mutex_lock(&heap->lock);
+    for (struct morph__thread **link = &heap->thread; *link; link = &(*link)->next)
+        if (*link == thread) {
+            *link = thread->next;
+            break;
+        }
+    slot->client_word = 0;
+    slot->young_cursor = slot->young_limit = slot->old_cursor = slot->old_limit = 0;
+    pthread_mutex_unlock(&heap->lock);
+    (void)mm_xchg_seq_cst(&slot->state, MM_SLOT_FREE);          /* pairs with the next owner's compare-and-swap */
+    free(thread);
+}
+
+int morph_thread_detach(morph_thread *public_thread)
+{
+    struct morph__thread *thread = morph__thread_of(public_thread);
+    if (!thread)
+        return public_thread ? MORPH_EFORKED : 0;
+    if (thread->spaces)
+        return MORPH_EBUSY;
+    struct morph_heap *heap = thread->heap;
+    (void)mm_xchg_seq_cst(&thread->slot->state, MM_SLOT_NATIVE);
+    mm_sub_relaxed(&heap->threads, 1);
+    morph__thread_detach_quiet(thread);
+    return 0;
+}
+
+int morph_thread_error(const morph_thread *public_thread)
+{
+    struct morph__thread *thread = morph__thread_of(public_thread);
+    return thread ? thread->error : MORPH_EFORKED;
+}
+
+morph_heap *morph_thread_heap(const morph_thread *public_thread)
+{
+    struct morph__thread *thread = morph__thread_of(public_thread);
+    return thread ? thread->heap : NULL;
+}

@@ -1,0 +1,95 @@
+/* types.c — types by name. The daemon judges and numbers them; what it has answered once is remembered here. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/internal.h"
+#include "shm/object.h"
+
+static struct morph__type **bucket_of(struct morph_heap *heap, uint32_t id) { return &heap->type_bucket[id % MORPH__TYPE_BUCKETS]; }
+
+static struct morph__type *type_find(struct morph_heap *heap, uint32_t id)
+{
+    struct morph__type *type = *bucket_of(heap, id);
+    while (type && type->id != id)
+        type = type->next;
+    return type;
+}
+
+static int copy_refs(const morph_refs *refs, uint32_t *to, uint32_t bound, uint32_t *ret_count)
+{
+    if (refs->count > bound || (refs->count && !refs->offset))
+        return MORPH_EINVALID;
+    memcpy(to, refs->offset, refs->count * sizeof *to);
+    *ret_count = refs->count;
+    return 0;
+}
+
+static int message_fill(const morph_type_spec *spec, struct mm_message *message)
+{
+    struct mm_type *type = &message->as.type;
+    size_t length = spec->name ? strlen(spec->name) : 0;
+    *message = (struct mm_message){ .id = MM_MSG_TYPE };
+    if (length == 0 || length >= sizeof type->name || spec->bytes > UINT32_MAX)
+        return MORPH_EINVALID;
+    memcpy(type->name, spec->name, length + 1);
+    type->bytes = (uint32_t)spec->bytes;
+    type->element_bytes = spec->element_bytes;
+    if (copy_refs(&spec->refs, type->refs, sizeof type->refs / sizeof type->refs[0], &type->refs_count) < 0)
+        return MORPH_EINVALID;
+    return copy_refs(&spec->element_refs, type->element_refs, sizeof type->element_refs / sizeof type->element_refs[0], &type->element_refs_count);
+}
+
+static int type_remember(struct morph_heap *heap, const struct mm_type *spec, uint32_t id, struct morph__type **ret_type)
+{
+    struct morph__type *type = type_find(heap, id);
+    if (!type) {
+        if (id == 0 || id > MM_TYPES_MAX)
+            return MORPH_EPROTOCOL;
+        if (!(type = calloc(1, sizeof *type)))
+            return MORPH_EMEMORY;
+        type->heap = heap;
+        type->id = id;
+        type->bytes = spec->bytes;
+        type->element_bytes = spec->element_bytes;
+        type->info.header = mm_header_make(spec->bytes, (uint16_t)id, 0);
+        type->info.extent_bytes = mm_object_extent(spec->bytes);
+        memcpy(type->name, spec->name, sizeof type->name);
+        type->next = *bucket_of(heap, id);
+        *bucket_of(heap, id) = type;
+    }
+    *ret_type = type;
+    return 0;
+}
+
+int morph_type_register(morph_heap *heap, const morph_type_spec *spec, morph_type *ret_type)
+{
+    struct mm_message message, answer;
+    struct morph__type *type = NULL;
+    if (!heap || !spec || !ret_type)
+        return MORPH_EINVALID;
+    int r = morph__status(heap);
+    if (r == 0)
+        r = message_fill(spec, &message);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&heap->lock);
+    r = morph__request(heap, &message, &answer);
+    if (r == 0)
+        r = answer.id == MM_MSG_TYPE_ID ? type_remember(heap, &message.as.type, answer.as.type_id.type, &type) : MORPH_EPROTOCOL;
+    pthread_mutex_unlock(&heap->lock);
+    if (r == 0)
+        *ret_type = &type->info;
+    return r;
+}
+
+const char *morph_type_name(morph_type type) { return type ? ((const struct morph__type *)type)->name : ""; }
+
+morph_type morph_object_type(morph_heap *heap, const void *object)
+{
+    uint16_t id = mm_header_type(*(const uint64_t *)((const char *)object - MM_HEADER_BYTES));
+    pthread_mutex_lock(&heap->lock);
+    struct morph__type *type = id ? type_find(heap, id) : NULL;
+    pthread_mutex_unlock(&heap->lock);
+    return type ? &type->info : NULL;
+}

@@ -1,0 +1,174 @@
+/* census.c — see census.h. */
+#include "daemon/heap/census.h"
+
+#include "shm/atomic.h"
+#include "shm/object.h"
+#include "shm/pool.h"
+
+static const char *run_at(const struct heap *heap, uint32_t block) { return heap->view.base + ((uint64_t)block << MM_BLOCK_SHIFT); }
+
+/* The only read of a run header: word by word, then judged. */
+static struct mm_run run_copy(const char *at)
+{
+    const struct mm_run *run = (const struct mm_run *)at;
+    struct mm_run copy = { .magic = mm_load_relaxed(&run->magic), .use = mm_load_relaxed(&run->use), .blocks = mm_load_relaxed(&run->blocks),
+                           .owner = mm_load_relaxed(&run->owner), .generation = mm_load_relaxed(&run->generation),
+                           .used_bytes = mm_load_relaxed(&run->used_bytes) };
+    return copy;
+}
+
+static bool run_granted(const struct heap *heap, uint32_t block, uint32_t blocks)
+{
+    for (uint64_t b = block; b < (uint64_t)block + blocks; b++)
+        if (heap_block_state(heap, b) != MM_BLOCK_ARENA)
+            return false;
+    return true;
+}
+
+/* Where the bump cursor of the run's owner stands, as an offset; 0 if it is not in this run, or belongs to another generation. */
+static uint64_t run_cursor(const struct heap *heap, const struct mm_run *run, uint64_t start, uint64_t end)
+{
+    uint64_t cursor, off;
+    if (run->use == MM_RUN_THREAD) {
+        if (run->owner >= heap->slot_count)
+            return 0;
+        struct mm_slot *slot = mm_control_slot(heap->control, run->owner);
+        cursor = run->generation ? mm_load_relaxed(&slot->old_cursor) : mm_load_relaxed(&slot->young_cursor);
+    } else {
+        struct mm_space *space = mm_control_space(heap->control, heap->slot_count, run->owner);
+        cursor = run->use == MM_RUN_TYPED ? mm_load_relaxed(&space->typed_cursor) : mm_load_relaxed(&space->raw_cursor);
+    }
+    return mm_view_off(&heap->view, cursor, &off) && off >= start && off <= end ? off : 0;
+}
+
+static bool run_current_generation(const struct heap *heap, const struct mm_run *run)
+{
+    if (run->use == MM_RUN_THREAD)
+        return true;
+    if (run->owner >= heap->space_count)
+        return false;
+    struct mm_space *space = mm_control_space(heap->control, heap->slot_count, run->owner);
+    return mm_load_relaxed(&space->kind) == MM_SPACE_ARENA && mm_load_relaxed(&space->generation) == run->generation;
+}
+
+/* An arena's or a thread's run: bytes up to the cursor; with types, its objects are walked next. */
+static void count_bump_run(struct census *census, const struct mm_run *run, uint32_t block)
+{
+    const struct heap *heap = census->heap;
+    uint64_t start = (uint64_t)block << MM_BLOCK_SHIFT, whole = (uint64_t)run->blocks << MM_BLOCK_SHIFT;
+    uint64_t first = start + MM_RUN_HEADER_BYTES, end = first;
+    if (!run_current_generation(heap, run))
+        return;                                 /* reset, and not yet in use again */
+    if (run->used_bytes >= MM_RUN_HEADER_BYTES && run->used_bytes <= whole)
+        end = start + run->used_bytes;
+    else if (run->used_bytes == 0)
+        end = run_cursor(heap, run, first, start + whole);
+    if (end <= first)
+        return;
+    if (run->use == MM_RUN_THREAD)
+        census->object_bytes += end - first;
+    else
+        census->arena_bytes += end - first;
+    if (run->use == MM_RUN_RAW)
+        return;
+    uint64_t word = mm_load_relaxed((const uint64_t *)(heap->view.base + first));
+    if (mm_object_extent(mm_header_bytes(word)) > MM_LARGE_BYTES && mm_object_extent(mm_header_bytes(word)) >= end - first)
+        census->large_bytes += end - first;     /* a run of its own */
+    if (census->type) {
+        census->at = first;
+        census->end = end;
+    }
+}
+
+static void count_pool_run(struct census *census, const struct mm_run *run, uint32_t block)
+{
+    const struct mm_pool_page *page = (const struct mm_pool_page *)(run_at(census->heap, block) + MM_POOL_TABLE_OFF);
+    uint64_t bytes = 0, objects = 0, whole = (uint64_t)run->blocks << MM_BLOCK_SHIFT;
+    for (uint32_t i = 0; i < mm_pool_pages(run->blocks); i++) {
+        uint8_t kind = mm_load_relaxed(&page[i].kind), size_class = mm_load_relaxed(&page[i].size_class);
+        if (kind == MM_PAGE_SLAB && size_class < MM_POOL_CLASSES) {
+            uint16_t used = mm_load_relaxed(&page[i].used);
+            bytes += (uint64_t)used * mm_pool_class_bytes(size_class);
+            objects += used;
+        } else if (kind == MM_PAGE_LARGE) {
+            bytes += (uint64_t)mm_load_relaxed(&page[i].pages) * MM_PAGE_BYTES;
+            objects++;
+        }
+    }
+    census->pool_bytes += bytes < whole ? bytes : whole;
+    census->pool_objects += objects;
+}
+
+/* One run, or one block that makes no sense; moves on behind it. */
+static void next_run(struct census *census)
+{
+    struct heap *heap = census->heap;
+    uint32_t block = census->block++;
+    if (heap_block_state(heap, block) != MM_BLOCK_ARENA)
+        return;
+    struct mm_run run = run_copy(run_at(heap, block));
+    if (run.magic != MM_RUN_MAGIC || run.use >= MM_RUN_USES || run.blocks == 0 || !run_granted(heap, block, run.blocks)) {
+        census->spare_bytes += MM_BLOCK_BYTES;  /* granted, and nothing that we know of is in it */
+        return;
+    }
+    census->block = block + run.blocks;
+    if (run.use == MM_RUN_SPARE)
+        census->spare_bytes += (uint64_t)run.blocks << MM_BLOCK_SHIFT;
+    else if (run.use == MM_RUN_POOL)
+        count_pool_run(census, &run, block);
+    else
+        count_bump_run(census, &run, block);
+}
+
+static void next_object(struct census *census)
+{
+    uint64_t word = mm_load_relaxed((const uint64_t *)(census->heap->view.base + census->at));
+    uint64_t extent = mm_object_extent(mm_header_bytes(word));
+    if (!(mm_header_flags(word) & MM_BORN) || extent > census->end - census->at) {
+        census->at = census->end;               /* the client resets or writes here just now, or lies */
+        return;
+    }
+    uint16_t type = mm_header_type(word);
+    if (!(mm_header_flags(word) & MM_FILLER) && type < census->type_count) {
+        census->type[type].objects++;
+        census->type[type].bytes += mm_header_bytes(word);
+        census->type[type].held_bytes += extent;
+    }
+    census->at += extent;
+}
+
+static void count_slots_and_spaces(struct census *census)
+{
+    struct heap *heap = census->heap;
+    uint32_t slots = mm_load_relaxed(&heap->control->slots_high), spaces = mm_load_relaxed(&heap->control->spaces_high);
+    for (uint32_t i = 0; i < slots && i < heap->slot_count; i++) {
+        struct mm_slot *slot = mm_control_slot(heap->control, i);
+        census->threads += mm_load_relaxed(&slot->state) != MM_SLOT_FREE;
+        census->waits += mm_load_relaxed(&slot->waits);
+        census->wait_ns += mm_load_relaxed(&slot->wait_ns);
+    }
+    for (uint32_t i = 0; i < spaces && i < heap->space_count; i++) {
+        uint32_t kind = mm_load_relaxed(&mm_control_space(heap->control, heap->slot_count, i)->kind);
+        census->arenas += kind == MM_SPACE_ARENA;
+        census->pools += kind == MM_SPACE_POOL;
+    }
+}
+
+bool census_slice(struct census *census, unsigned steps)
+{
+    uint32_t blocks = census->heap->mapped_chunks * MM_CHUNK_BLOCKS;
+    if (census->block == 0 && census->at == census->end)
+        count_slots_and_spaces(census);
+    for (unsigned i = 0; i < steps; i++) {
+        if (census->at < census->end)
+            next_object(census);
+        else if (census->block < blocks)
+            next_run(census);
+        else
+            break;
+    }
+    if (census->at < census->end || census->block < blocks)
+        return false;
+    census->used_bytes = census->arena_bytes + census->object_bytes + census->pool_bytes;
+    return true;
+}

@@ -1,0 +1,478 @@
+/* heap.c — a heap's address space, blocks and accounts. See heap.h for threads and life. */
+#define _GNU_SOURCE
+#include "daemon/heap/heap.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/sockios.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "client/include/morphmem/error.h"
+#include "daemon/config.h"
+#include "daemon/heap/budget.h"
+#include "daemon/heap/guard.h"
+#include "daemon/log.h"
+#include "daemon/os/os.h"
+#include "proto/message.h"
+#include "proto/packet.h"
+#include "shm/memfd.h"
+#include "shm/ring.h"
+
+#define SMALL_HEAP_BYTES     ((uint64_t)64 << 20)   /* limits up to here: 2 MiB segments only */
+#define SMALL_START_BYTES    ((uint64_t)8 << 20)    /* the start of every heap: 2 MiB segments */
+#define LARGE_HEAP_BYTES     ((uint64_t)2 << 30)    /* from here on 256 MiB segments, once it has grown to one */
+#define SEGMENTS_IN_FLIGHT   16u                    /* SEGMENT packets that a client has not read yet */
+
+/* ---- States and sums ---- */
+
+static void block_set_state(struct heap *heap, uint32_t block, enum mm_block_state to)
+{
+    struct chunk *chunk = &heap->chunk[block / MM_CHUNK_BLOCKS];
+    uint32_t i = block % MM_CHUNK_BLOCKS, bit = 1u << i;
+    assert(mm_block_move_allowed(chunk->state[i], to));
+    bool was_free = chunk->free & bit, was_clean = chunk->clean & bit;
+    bool is_clean = to == MM_BLOCK_ZEROED, is_free = is_clean || to == MM_BLOCK_FREE;
+    chunk->state[i] = (uint8_t)to;
+    chunk->free = is_free ? chunk->free | bit : chunk->free & ~bit;
+    chunk->clean = is_clean ? chunk->clean | bit : chunk->clean & ~bit;
+    heap->dirty_blocks += (uint32_t)(is_free && !is_clean) - (uint32_t)(was_free && !was_clean);
+    if (is_free && block / MM_CHUNK_BLOCKS < heap->first_free)
+        heap->first_free = block / MM_CHUNK_BLOCKS;
+}
+
+static void granted_add(struct heap *heap, int64_t blocks)
+{
+    uint64_t granted = heap->granted_blocks + (uint64_t)blocks;
+    mm_store_relaxed(&heap->granted_blocks, granted);
+    if (granted > heap->peak_blocks)
+        mm_store_relaxed(&heap->peak_blocks, granted);
+    mm_add_relaxed(&heap->user->granted_blocks, (uint64_t)blocks);
+    mm_store_relaxed(&heap->control->granted_bytes, granted << MM_BLOCK_SHIFT);
+}
+
+/* Blocks that a grant of `block` makes resident: itself, or its whole chunk where pages are huge. */
+static uint32_t resident_mask_for(uint32_t bits)
+{
+    return segment_huge_pages() && bits ? UINT32_MAX : bits;
+}
+
+static void chunk_set_resident(struct heap *heap, struct chunk *chunk, uint32_t resident)
+{
+    int64_t more = __builtin_popcount(resident) - __builtin_popcount(chunk->resident);
+    chunk->resident = resident;
+    chunk->segment->charged_bytes += (uint64_t)(more * MM_BLOCK_BYTES);
+    mm_store_relaxed(&heap->resident_blocks, heap->resident_blocks + (uint64_t)more);
+}
+
+/* ---- Segments ---- */
+
+static unsigned next_segment_size(const struct heap *heap)
+{
+    uint64_t limit = heap->limit_blocks << MM_BLOCK_SHIFT, mapped = (uint64_t)heap->mapped_chunks << MM_CHUNK_SHIFT;
+    uint64_t room = heap->view.bytes - mapped;
+    unsigned size = limit <= SMALL_HEAP_BYTES || mapped < SMALL_START_BYTES ? 0 : limit >= LARGE_HEAP_BYTES && mapped >= MM_SEGMENT_LARGE ? 2 : 1;
+    while (size > 0 && segment_size_bytes(size) > room)
+        size--;
+    return size;
+}
+
+/* Puts a lent segment at the end of what is mapped. */
+static bool segment_attach(struct heap *heap, struct segment *segment)
+{
+    uint32_t chunks = (uint32_t)(segment->bytes >> MM_CHUNK_SHIFT), first = heap->mapped_chunks;
+    struct chunk *grown = realloc(heap->chunk, (first + chunks) * sizeof *grown);
+    if (!grown)
+        return false;
+    heap->chunk = grown;
+    heap->mapped_chunks = first + chunks;
+    segment->chunk = first;
+    segment->next = heap->segments;
+    heap->segments = segment;
+    bool warm = segment->charged_bytes >= segment->bytes;
+    for (uint32_t c = first; c < heap->mapped_chunks; c++) {
+        struct chunk *chunk = &heap->chunk[c];
+        *chunk = (struct chunk){ .segment = segment, .resident = warm ? UINT32_MAX : 0 };
+        for (uint32_t b = 0; b < MM_CHUNK_BLOCKS; b++)
+            block_set_state(heap, c * MM_CHUNK_BLOCKS + b, MM_BLOCK_ZEROED);
+    }
+    if (warm)
+        mm_store_relaxed(&heap->resident_blocks, heap->resident_blocks + (segment->bytes >> MM_BLOCK_SHIFT));
+    return true;
+}
+
+/* Tells the client; its descriptor is an open file description of its own, so that ours can prove that it is gone. */
+static int segment_send(struct heap *heap, const struct segment *segment)
+{
+    struct mm_message message = { .id = MM_MSG_SEGMENT };
+    message.as.segment.chunk = heap->mapped_chunks;
+    message.as.segment.chunks = (uint32_t)(segment->bytes >> MM_CHUNK_SHIFT);
+    int fd = os.memfd_reopen(segment->fd);
+    if (fd < 0)
+        return fd;
+    int r = mm_packet_send_message(heap->socket, &message, &fd, 1);
+    close(fd);
+    return r;
+}
+
+/* May another descriptor be put on the way? The kernel knows whether the client has read the earlier ones. */
+static bool in_flight_room(struct heap *heap)
+{
+    int unread = 0;
+    if (heap->segments_in_flight && ioctl(heap->socket, SIOCOUTQ, &unread) == 0 && unread == 0)
+        heap->segments_in_flight = 0;
+    return heap->segments_in_flight < SEGMENTS_IN_FLIGHT;
+}
+
+/* Maps one more segment on both sides. 0, a positive morphmem error number, or -1: not now. */
+static int heap_grow(struct heap *heap)
+{
+    int error;
+    uint64_t mapped = (uint64_t)heap->mapped_chunks << MM_CHUNK_SHIFT;
+    if (mapped >= heap->view.bytes)
+        return -MORPH_ENOMEM;
+    if (!in_flight_room(heap))
+        return -1;
+    struct segment *segment = segment_lend(next_segment_size(heap), heap->owner, heap->view.base + mapped, &error);
+    if (!segment)
+        return error;
+    int r = segment_send(heap, segment);
+    if (r < 0) {
+        segment_return(segment);
+        return r == -EAGAIN || r == -ETOOMANYREFS || r == -ENOBUFS ? -1 : r == -EMFILE || r == -ENFILE ? -MORPH_EFILES : -MORPH_ELOST;
+    }
+    heap->segments_in_flight++;
+    if (segment_attach(heap, segment))
+        return 0;
+    segment_return(segment);
+    return -MORPH_EMEMORY;
+}
+
+/* ---- Runs of free blocks ---- */
+
+struct run { uint32_t block, count; };
+
+/* The first free run of `want` blocks, else the longest of at least `min`; count 0: none. */
+static struct run find_run(const struct heap *heap, uint32_t want, uint32_t min)
+{
+    struct run best = { 0, 0 }, here = { 0, 0 };
+    for (uint32_t c = heap->first_free; c < heap->mapped_chunks; c++) {
+        uint32_t free = heap->chunk[c].free;
+        for (uint32_t b = 0; b < MM_CHUNK_BLOCKS; b++) {
+            if (!(free >> b)) {
+                here.count = 0;
+                break;
+            }
+            if (!(free >> b & 1)) {
+                here.count = 0;
+                continue;
+            }
+            if (here.count++ == 0)
+                here.block = c * MM_CHUNK_BLOCKS + b;
+            if (here.count == want)
+                return here;
+            if (here.count > best.count)
+                best = here;
+        }
+    }
+    return best.count >= min ? best : (struct run){ 0, 0 };
+}
+
+/* Charges the budget for what the run makes resident. */
+static bool run_make_resident(struct heap *heap, struct run run)
+{
+    uint32_t end = run.block + run.count;
+    uint64_t more = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint32_t c = run.block / MM_CHUNK_BLOCKS; c <= (end - 1) / MM_CHUNK_BLOCKS; c++) {
+            uint32_t first = c * MM_CHUNK_BLOCKS, from = run.block > first ? run.block - first : 0;
+            uint32_t to = end - first < MM_CHUNK_BLOCKS ? end - first : MM_CHUNK_BLOCKS;
+            uint32_t bits = (to == 32 ? UINT32_MAX : (1u << to) - 1) & ~((1u << from) - 1);
+            uint32_t resident = heap->chunk[c].resident | resident_mask_for(bits);
+            if (pass == 0)
+                more += (uint64_t)__builtin_popcount(resident & ~heap->chunk[c].resident);
+            else
+                chunk_set_resident(heap, &heap->chunk[c], resident);
+        }
+        if (pass == 0 && more && !budget_take(more << MM_BLOCK_SHIFT)) {
+            segment_shed(more << MM_BLOCK_SHIFT);
+            if (!budget_take(more << MM_BLOCK_SHIFT))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* A run of at least `min`, growing the heap where that is better or needed. */
+static int obtain_run(struct heap *heap, uint32_t want, uint32_t min, struct run *ret)
+{
+    *ret = find_run(heap, want, want);
+    while (!ret->count && (uint64_t)heap->mapped_chunks * MM_CHUNK_BLOCKS < heap->limit_blocks) {
+        int r = heap_grow(heap);
+        if (r == -1)
+            return r;
+        if (r)
+            break;                      /* a smaller run may still do */
+        *ret = find_run(heap, want, want);
+    }
+    if (!ret->count)
+        *ret = find_run(heap, want, min);
+    while (!ret->count) {               /* fragmented: on into the rest of the reserve */
+        int r = heap_grow(heap);
+        if (r)
+            return r;
+        *ret = find_run(heap, want, min);
+    }
+    return 0;
+}
+
+int heap_grant_run(struct heap *heap, uint32_t want, uint32_t min, uint32_t *ret_block, uint32_t *ret_count)
+{
+    uint64_t left = heap_limit_left(heap);
+    if (left < min)
+        return -MORPH_ENOMEM;
+    uint64_t share = CONFIG(bytes_per_user) >> MM_BLOCK_SHIFT, his = mm_load_relaxed(&heap->user->granted_blocks);
+    if (share && (his >= share || share - his < min))
+        return -MORPH_EQUOTA;
+    if (share && share - his < left)
+        left = share - his;
+    struct run run;
+    int r = obtain_run(heap, want < left ? want : (uint32_t)left, min, &run);
+    if (r)
+        return r;
+    if (!run_make_resident(heap, run)) {
+        run.count = min;
+        if (!run_make_resident(heap, run))
+            return -MORPH_EBUDGET;
+    }
+    for (uint32_t b = run.block; b < run.block + run.count; b++) {
+        if (heap_block_state(heap, b) == MM_BLOCK_FREE) {
+            memset(heap->view.base + ((uint64_t)b << MM_BLOCK_SHIFT), 0, MM_BLOCK_BYTES);
+            block_set_state(heap, b, MM_BLOCK_ZEROED);
+        }
+        block_set_state(heap, b, MM_BLOCK_ARENA);
+    }
+    while (heap->first_free < heap->mapped_chunks && !heap->chunk[heap->first_free].free)
+        heap->first_free++;
+    granted_add(heap, run.count);
+    *ret_block = run.block;
+    *ret_count = run.count;
+    return 0;
+}
+
+bool heap_take_back(struct heap *heap, uint32_t block, uint32_t count)
+{
+    uint64_t end = (uint64_t)block + count;
+    if (count == 0 || end > (uint64_t)heap->mapped_chunks * MM_CHUNK_BLOCKS)
+        return false;
+    for (uint32_t b = block; b < end; b++)
+        if (heap_block_state(heap, b) != MM_BLOCK_ARENA)
+            return false;
+    for (uint32_t b = block; b < end; b++)
+        block_set_state(heap, b, MM_BLOCK_FREE);
+    granted_add(heap, -(int64_t)count);
+    mm_store_relaxed(&heap->given_back_blocks, heap->given_back_blocks + count);
+    heap->trim_chunk = 0;
+    return true;
+}
+
+/* ---- Housekeeping ---- */
+
+bool heap_clean_step(struct heap *heap)
+{
+    if (!heap->dirty_blocks)
+        return false;
+    for (uint32_t c = heap->first_free; c < heap->mapped_chunks; c++) {
+        uint32_t dirty = heap->chunk[c].free & ~heap->chunk[c].clean;
+        if (!dirty)
+            continue;
+        uint32_t block = c * MM_CHUNK_BLOCKS + (uint32_t)__builtin_ctz(dirty);
+        memset(heap->view.base + ((uint64_t)block << MM_BLOCK_SHIFT), 0, MM_BLOCK_BYTES);
+        block_set_state(heap, block, MM_BLOCK_ZEROED);
+        return true;
+    }
+    return false;
+}
+
+/* Memory of free blocks goes back to the system; a whole chunk at a time where pages are huge. */
+static void chunk_trim(struct heap *heap, uint32_t c)
+{
+    struct chunk *chunk = &heap->chunk[c];
+    uint32_t spare = chunk->free & chunk->resident;
+    if (!spare || (segment_huge_pages() && spare != UINT32_MAX))
+        return;
+    uint64_t off = (uint64_t)(c - chunk->segment->chunk) << MM_CHUNK_SHIFT;
+    for (uint32_t b = 0, n; b < MM_CHUNK_BLOCKS; b += n) {
+        bool punch = spare >> b & 1;
+        for (n = 1; b + n < MM_CHUNK_BLOCKS && (spare >> (b + n) & 1) == punch; n++)
+            ;
+        if (!punch || os.memfd_punch(chunk->segment->fd, off + (uint64_t)b * MM_BLOCK_BYTES, (uint64_t)n * MM_BLOCK_BYTES) < 0)
+            continue;
+        for (uint32_t i = b; i < b + n; i++)
+            if (heap_block_state(heap, c * MM_CHUNK_BLOCKS + i) == MM_BLOCK_FREE)
+                block_set_state(heap, c * MM_CHUNK_BLOCKS + i, MM_BLOCK_ZEROED);
+        uint32_t bits = (n == 32 ? UINT32_MAX : (1u << n) - 1) << b;
+        chunk_set_resident(heap, chunk, chunk->resident & ~bits);
+        budget_give((uint64_t)n << MM_BLOCK_SHIFT);
+    }
+}
+
+bool heap_trim_step(struct heap *heap)
+{
+    if (heap->trim_chunk >= heap->mapped_chunks)
+        return false;
+    chunk_trim(heap, heap->trim_chunk++);
+    return true;
+}
+
+void heap_check(const struct heap *heap)
+{
+    assert(heap->granted_blocks <= heap->peak_blocks);
+    assert(heap->first_free <= heap->mapped_chunks);
+#ifdef MORPH_VERIFY
+    uint64_t granted = 0, resident = 0, dirty = 0;
+    for (uint32_t c = 0; c < heap->mapped_chunks; c++) {
+        const struct chunk *chunk = &heap->chunk[c];
+        assert((chunk->clean & ~chunk->free) == 0);
+        assert(c >= heap->first_free || chunk->free == 0);
+        resident += (uint64_t)__builtin_popcount(chunk->resident);
+        dirty += (uint64_t)__builtin_popcount(chunk->free & ~chunk->clean);
+        for (uint32_t b = 0; b < MM_CHUNK_BLOCKS; b++) {
+            bool is_free = chunk->state[b] == MM_BLOCK_FREE || chunk->state[b] == MM_BLOCK_ZEROED;
+            assert(is_free == (chunk->free >> b & 1));
+            granted += !is_free;
+        }
+        assert((~chunk->free & ~chunk->resident) == 0);
+    }
+    assert(granted == heap->granted_blocks && resident == heap->resident_blocks && dirty == heap->dirty_blocks);
+#endif
+}
+
+/* ---- Life ---- */
+
+static int control_make(struct heap *heap, const struct heap_request *request, int *ret_fd)
+{
+    heap->control_bytes = mm_control_bytes(request->threads, MM_SPACES);
+    int fd = os.memfd_new("morphmem-control", heap->control_bytes);
+    if (fd < 0)
+        return fd == -EMFILE || fd == -ENFILE ? -MORPH_EFILES : -MORPH_EMEMORY;
+    heap->control = mm_map(fd, heap->control_bytes, NULL, false, false);
+    if (!heap->control) {
+        close(fd);
+        return -MORPH_EMEMORY;
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+struct fill { struct heap *heap; int error; };
+
+/* The descriptive words, and a first grant in slot 0, so that the first thread need not ask. */
+static void control_fill(void *argument)
+{
+    struct fill *fill = argument;
+    struct heap *heap = fill->heap;
+    mm_control_init(heap->control, heap->id, heap->view.bytes, heap->limit_blocks << MM_BLOCK_SHIFT, heap->slot_count, heap->space_count);
+    heap->control->huge_pages = segment_huge_pages();
+    heap->control->armed = 1;           /* until its worker knows it */
+    uint32_t quarter = (uint32_t)(heap->limit_blocks / 4 < MM_CHUNK_BLOCKS ? heap->limit_blocks / 4 : MM_CHUNK_BLOCKS), block, count;
+    fill->error = heap_grant_run(heap, quarter, 1, &block, &count);
+    if (fill->error)
+        return;
+    struct mm_cell cell = { .block = block, .kind = MM_GRANT_RUN, .count = count };
+    (void)mm_ring_put(mm_control_slot(heap->control, 0), &heap->slot[0].tail, &cell);
+    heap->grants = 1;
+}
+
+struct heap *heap_new(const struct heap_request *request, int ret_fds[3], int *ret_error)
+{
+    struct heap *heap = calloc(1, sizeof *heap);
+    int control_fd = -1, segment_fd = -1;
+    *ret_error = -MORPH_EMEMORY;
+    if (!heap)
+        return NULL;
+    heap->id = request->id;
+    heap->owner = request->owner;
+    heap->user = request->user;
+    heap->socket = request->socket;
+    heap->limit_blocks = request->limit_bytes >> MM_BLOCK_SHIFT;
+    heap->slot_count = request->threads;
+    heap->space_count = MM_SPACES;
+    heap->view = (struct mm_view){ .bytes = request->reserve_bytes, .client_base = request->client_base };
+    heap->slot = calloc(heap->slot_count, sizeof *heap->slot);
+    if (!heap->slot)
+        goto fail_slots;
+    heap->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (heap->doorbell < 0) {
+        *ret_error = -MORPH_EFILES;
+        goto fail_doorbell;
+    }
+    if ((*ret_error = control_make(heap, request, &control_fd)))
+        goto fail_control;
+    *ret_error = -MORPH_EMEMORY;
+    if (!(heap->view.base = mm_reserve(heap->view.bytes)))
+        goto fail_reserve;
+    struct segment *segment = segment_lend(0, heap->owner, heap->view.base, ret_error);
+    if (!segment)
+        goto fail_segment;
+    segment_fd = os.memfd_reopen(segment->fd);
+    if (segment_fd < 0 || !segment_attach(heap, segment)) {
+        *ret_error = segment_fd < 0 ? -MORPH_EFILES : -MORPH_EMEMORY;
+        goto fail_attach;
+    }
+    struct fill fill = { .heap = heap };
+    bool whole = guard_run(control_fill, &fill);
+    if (!whole || fill.error) {
+        *ret_error = whole ? fill.error : -MORPH_EMEMORY;
+        goto fail_fill;
+    }
+    ret_fds[0] = control_fd;
+    ret_fds[1] = heap->doorbell;
+    ret_fds[2] = segment_fd;
+    *ret_error = 0;
+    return heap;
+
+fail_fill:
+    close(segment_fd);
+    close(control_fd);
+    heap_free(heap);
+    return NULL;
+fail_attach:
+    if (segment_fd >= 0)
+        close(segment_fd);
+    segment_return(segment);
+fail_segment:
+    munmap(heap->view.base, heap->view.bytes);
+fail_reserve:
+    munmap(heap->control, heap->control_bytes);
+    close(control_fd);
+fail_control:
+    close(heap->doorbell);
+fail_doorbell:
+    free(heap->slot);
+fail_slots:
+    free(heap);
+    return NULL;
+}
+
+void heap_free(struct heap *heap)
+{
+    if (!heap)
+        return;
+    mm_sub_relaxed(&heap->user->granted_blocks, heap->granted_blocks);
+    while (heap->segments) {
+        struct segment *segment = heap->segments;
+        heap->segments = segment->next;
+        segment_return(segment);
+    }
+    munmap(heap->view.base, heap->view.bytes);
+    munmap(heap->control, heap->control_bytes);
+    close(heap->doorbell);
+    free(heap->slot);
+    free(heap->chunk);
+    free(heap);
+}

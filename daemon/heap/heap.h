@@ -1,0 +1,125 @@
+/* heap.h — one heap as the daemon knows it: its address space, its blocks, its accounts.
+ *
+ * The truth is private: states, free maps and counters live in memory that no client maps. What the client can write (control area,
+ * objects) is read once, judged, used.
+ * Accounts: `granted` counts blocks that the client may use, against the heap's limit and its user's share. `resident` counts blocks
+ * that have memory or may get it (all of a warm segment, the granted part of a cold one) and is what the machine budget is charged.
+ *
+ * Life: heap_new() on the loop thread; then one worker owns it (worker.h) until heap_free(), which runs there too. Figures that other
+ * threads read are single words, stored relaxed. */
+#ifndef DAEMON_HEAP_H
+#define DAEMON_HEAP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "daemon/heap/segment.h"
+#include "shm/atomic.h"
+#include "shm/block.h"
+#include "shm/control.h"
+#include "shm/view.h"
+
+struct worker;
+
+/* A user's share of the daemon; the registry owns it, loop thread, but for granted_blocks (any thread, atomic). */
+struct user {
+    struct user *next;
+    uid_t        uid;
+    uint64_t     connections, heaps;
+    uint64_t     granted_blocks;
+};
+
+struct chunk {
+    uint32_t free;              /* bit a block: FREE or ZEROED */
+    uint32_t clean;             /* of the free ones: ZEROED */
+    uint32_t resident;          /* counted against the budget */
+    struct segment *segment;    /* that it lies in */
+    uint8_t  state[MM_CHUNK_BLOCKS];    /* enum mm_block_state */
+};
+
+/* The daemon's end of a slot's rings. */
+struct slot_end {
+    uint32_t tail, last_head, give_head;
+    uint32_t request_seen;
+    uint32_t depth;             /* cells to keep in the ring */
+    uint64_t filled_ns;         /* when it was last filled */
+};
+
+struct heap {
+    /* Fixed at open. */
+    uint64_t             id;
+    struct mm_view       view;
+    struct mm_control   *control;
+    uint64_t             control_bytes;
+    uint32_t             slot_count, space_count;
+    int                  socket;        /* the connection's, for SEGMENT packets; borrowed */
+    int                  doorbell;      /* eventfd; ours */
+    struct segment_owner owner;
+    struct user         *user;
+    struct worker       *worker;
+
+    /* The worker's. */
+    struct chunk        *chunk;         /* [mapped_chunks] */
+    uint32_t             mapped_chunks, segments_in_flight;
+    struct segment      *segments;
+    struct slot_end     *slot;          /* [slot_count] */
+    uint32_t             first_free;    /* no free block in chunks below this one */
+    uint32_t             dirty_blocks;  /* free, but not zeroed */
+    uint32_t             trim_chunk;    /* where trimming goes on; mapped_chunks: nothing to trim */
+    bool                 hot, closing, retry;
+    uint64_t             active_ns;     /* last time it wanted something */
+    uint64_t             rings, rings_since_ns, deaf_until_ns;
+    struct heap         *hot_next, *all_next;
+
+    /* Figures: written by the worker, read by anybody. */
+    uint64_t             limit_blocks;
+    uint64_t             granted_blocks, peak_blocks, resident_blocks;
+    uint64_t             grants, grants_ahead, refusals, given_back_blocks;
+    uint32_t             condemned;     /* positive morphmem error number; 0: fine */
+};
+
+struct heap_request {
+    uint64_t             id, limit_bytes, reserve_bytes, client_base;
+    uint32_t             threads;
+    int                  socket;
+    struct segment_owner owner;
+    struct user         *user;
+};
+
+/* Makes a heap with its control area, its first segment and a first grant in slot 0. On success *ret_fds holds the descriptors to send
+ * in this order: control area, doorbell (borrowed), segment; *ret_fd_count of them, of which the caller closes all but the doorbell.
+ * Returns NULL and a positive morphmem error number in *ret_error. Loop thread. */
+struct heap *heap_new(const struct heap_request *request, int ret_fds[3], int *ret_error);
+
+/* Gives everything back. The caller is the last to know the heap. */
+void heap_free(struct heap *heap);
+
+static inline uint64_t heap_limit_left(const struct heap *heap)
+{
+    uint64_t granted = heap->granted_blocks, limit = mm_load_relaxed(&heap->limit_blocks);
+    return granted < limit ? limit - granted : 0;
+}
+
+/* Grants a run of `min` to `want` zeroed blocks for the client's own use. 0 and the run, or a positive morphmem error number;
+ * -1: not now, a segment is still on its way to the client, try again. Touches client memory: inside a guard. Worker. */
+int heap_grant_run(struct heap *heap, uint32_t want, uint32_t min, uint32_t *ret_block, uint32_t *ret_count);
+
+/* Takes back a run that the client gave; false if it is not his to give (then nothing changed). Worker. */
+bool heap_take_back(struct heap *heap, uint32_t block, uint32_t count);
+
+/* One slice of housekeeping: zeroes a free dirty block, or (idle heaps) frees memory of free blocks. False: nothing to do. Guarded. */
+bool heap_clean_step(struct heap *heap);
+bool heap_trim_step(struct heap *heap);
+
+/* State of a block; ABSENT beyond what is mapped. */
+static inline enum mm_block_state heap_block_state(const struct heap *heap, uint64_t block)
+{
+    uint64_t chunk = block / MM_CHUNK_BLOCKS;
+    return chunk < heap->mapped_chunks ? (enum mm_block_state)heap->chunk[chunk].state[block % MM_CHUNK_BLOCKS] : MM_BLOCK_ABSENT;
+}
+
+/* Sums and states agree? Aborts with a message if not. Cheap part always, whole walk with --enable-verify. Worker. */
+void heap_check(const struct heap *heap);
+
+#endif

@@ -1,0 +1,12 @@
+/* refill.h — keep the rings of a heap's threads supplied, and take back what they give (door: shm/ring.h; other side: client/refill.c). */
+#ifndef DAEMON_REFILL_H
+#define DAEMON_REFILL_H
+
+#include "daemon/heap/heap.h"
+
+/* Serves every thread of the heap once: give-backs, requests, work ahead. True if there was anything to do. Sets heap->retry if a request
+ * has to wait for the client to read its mail. Returns false and sets *ret_false_testimony if a ring cannot be believed.
+ * Touches client memory: inside a guard. The heap's worker. */
+bool refill_serve(struct heap *heap, bool *ret_false_testimony);
+
+#endif

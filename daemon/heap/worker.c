@@ -1,0 +1,550 @@
+/* worker.c — see worker.h.
+ *
+ * The doorbell (PROTOCOLS section 3): a hot heap is polled and its `armed` is 0, so its client makes no system call. To cool one the
+ * worker stores armed = 1 (seq_cst), looks at its rings once more, and only then leaves it to epoll. */
+#define _GNU_SOURCE
+#include "daemon/heap/worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "client/include/morphmem/error.h"
+#include "daemon/config.h"
+#include "daemon/heap/guard.h"
+#include "daemon/heap/refill.h"
+#include "daemon/log.h"
+#include "daemon/os/os.h"
+#include "shm/machine.h"
+#include "shm/park.h"
+#include "shm/ring.h"
+
+#define HOT_NS            1000000ull
+#define RETRY_NS          2000000ull
+#define DEAF_NS           1000000ull
+#define RINGS_PER_SECOND  10000u
+#define CENSUS_STEPS      4096u
+
+struct worker {
+    pthread_t       thread;
+    unsigned        index;
+    int             epoll, wake;
+    uint32_t        asleep;             /* in epoll: the mailbox wants its eventfd */
+    uint32_t        heaps;              /* owned; loop thread adds, for balance */
+    uint64_t        beat;               /* rounds; the watchdog compares */
+    pthread_mutex_t lock;
+    struct job     *first, **last;      /* mailbox */
+    /* The thread's own. */
+    struct heap    *all, *hot;
+    struct census  *censuses;
+    uint64_t        sweep_ns;           /* when to look for idle heaps; UINT64_MAX: not */
+    unsigned        trims, dirty, retries, deaf;        /* heaps in each condition, at most: hints that end a search early */
+    bool            stopping, spin;
+};
+
+static struct workers {
+    struct worker *worker;
+    unsigned       count;
+    void         (*on_condemned)(uint64_t heap);
+} workers;
+
+/* ---- Mailbox ---- */
+
+static void worker_post(struct worker *worker, struct job *job)
+{
+    job->next = NULL;
+    pthread_mutex_lock(&worker->lock);
+    *worker->last = job;
+    worker->last = &job->next;
+    pthread_mutex_unlock(&worker->lock);
+    uint64_t one = 1;
+    if (mm_load_seq_cst(&worker->asleep))       /* pairs with the store before the worker's last look at the mailbox */
+        (void)!write(worker->wake, &one, sizeof one);
+}
+
+static bool mailbox_empty(struct worker *worker)
+{
+    pthread_mutex_lock(&worker->lock);
+    bool empty = worker->first == NULL;
+    pthread_mutex_unlock(&worker->lock);
+    return empty;
+}
+
+static bool mailbox_run(struct worker *worker)
+{
+    pthread_mutex_lock(&worker->lock);
+    struct job *job = worker->first;
+    worker->first = NULL;
+    worker->last = &worker->first;
+    pthread_mutex_unlock(&worker->lock);
+    bool any = job != NULL;
+    while (job) {
+        struct job *next = job->next;
+        job->run(job);
+        job = next;
+    }
+    return any;
+}
+
+/* ---- Heaps: hot, cool, condemned ---- */
+
+struct word_store { uint32_t *word, value; };
+
+static void word_store_body(void *argument)
+{
+    struct word_store *store = argument;
+    mm_store_seq_cst(store->word, store->value);
+}
+
+/* Stores into the control area. A client can have punched the page away, so this too can fault; then there is nothing to say there. */
+static void control_store(uint32_t *word, uint32_t value)
+{
+    struct word_store store = { word, value };
+    (void)guard_run(word_store_body, &store);
+}
+
+struct serving { struct heap *heap; bool any, lies; };
+
+static void serve_body(void *argument)
+{
+    struct serving *service = argument;
+    service->any = refill_serve(service->heap, &service->lies);
+}
+
+/* Serves a heap once. True if it wanted something. */
+static bool heap_serve(struct heap *heap)
+{
+    struct serving service = { .heap = heap };
+    if (heap->condemned)
+        return false;
+    if (!guard_run(serve_body, &service))
+        worker_condemn(heap, -MORPH_EMEMORY, "its memory cannot be had");
+    else if (service.lies)
+        worker_condemn(heap, -MORPH_ECONDEMNED, "it gave back blocks that it does not have");
+    else
+        heap_check(heap);
+    return service.any;
+}
+
+static void heap_heat(struct worker *worker, struct heap *heap, uint64_t now)
+{
+    heap->active_ns = now;
+    heap->trim_chunk = 0;
+    if (worker->sweep_ns == UINT64_MAX)
+        worker->sweep_ns = now + CONFIG(pool_idle) * 1000000;
+    if (heap->hot)
+        return;
+    heap->hot = true;
+    heap->hot_next = worker->hot;
+    worker->hot = heap;
+    control_store(&heap->control->armed, 0);
+}
+
+/* Arms the doorbell and looks once more; true if the heap may be left to epoll. */
+static bool heap_cool(struct heap *heap)
+{
+    control_store(&heap->control->armed, 1);            /* pairs with mm_doorbell_wanted(): whoever asks after this rings */
+    if (!heap_serve(heap))
+        return true;
+    control_store(&heap->control->armed, 0);
+    return false;
+}
+
+static bool poll_hot(struct worker *worker)
+{
+    bool any = false;
+    uint64_t now = worker->hot ? os.now_ns() : 0;
+    for (struct heap **link = &worker->hot; *link;) {
+        struct heap *heap = *link;
+        if (heap_serve(heap)) {
+            heap->active_ns = now;
+            any = true;
+        } else if ((!worker->spin || now - heap->active_ns > HOT_NS) && heap_cool(heap)) {
+            heap->hot = false;
+            worker->retries += heap->retry;
+            worker->dirty += heap->dirty_blocks != 0;
+            *link = heap->hot_next;
+            continue;
+        }
+        link = &heap->hot_next;
+    }
+    return any;
+}
+
+struct condemned_note { struct job job; uint64_t heap; };        /* its number: it may be gone when the note is read */
+
+static void on_condemned_note(struct job *job)
+{
+    struct condemned_note *note = (struct condemned_note *)job;
+    workers.on_condemned(note->heap);
+    free(note);
+}
+
+void worker_condemn(struct heap *heap, int error, const char *why)
+{
+    if (heap->condemned)
+        return;
+    mm_store_relaxed(&heap->condemned, (uint32_t)error);
+    control_store(&heap->control->condemned, (uint32_t)error);
+    log_warning("heap", "condemned heap=%llu: %s", (unsigned long long)heap->id, why);
+    struct condemned_note *note = malloc(sizeof *note);
+    if (!note)
+        return;                         /* the client sees the word in its control area */
+    *note = (struct condemned_note){ .job.run = on_condemned_note, .heap = heap->id };
+    loop_post(&note->job);
+}
+
+static void on_doorbell(struct worker *worker, struct heap *heap)
+{
+    uint64_t count, now = os.now_ns();
+    (void)!read(heap->doorbell, &count, sizeof count);
+    if (heap->hot)
+        return;
+    bool wanted = heap_serve(heap);
+    if (now - heap->rings_since_ns > 1000000000ull) {
+        heap->rings = 0;
+        heap->rings_since_ns = now;
+    }
+    if (!wanted && ++heap->rings > RINGS_PER_SECOND) {  /* noise: be deaf to it for a while */
+        struct epoll_event none = { .events = 0, .data.ptr = heap };
+        epoll_ctl(worker->epoll, EPOLL_CTL_MOD, heap->doorbell, &none);
+        heap->deaf_until_ns = now + DEAF_NS;
+        worker->deaf++;
+    }
+    if (!heap->condemned)
+        heap_heat(worker, heap, now);
+}
+
+/* ---- Jobs ---- */
+
+struct heap_job { struct job job; struct heap *heap; struct job *done; };
+
+static void on_adopt(struct job *job)
+{
+    struct heap_job *adopt = (struct heap_job *)job;
+    struct heap *heap = adopt->heap;
+    struct worker *worker = heap->worker;
+    free(adopt);
+    struct epoll_event in = { .events = EPOLLIN, .data.ptr = heap };
+    heap->all_next = worker->all;
+    worker->all = heap;
+    if (epoll_ctl(worker->epoll, EPOLL_CTL_ADD, heap->doorbell, &in) < 0)
+        worker_condemn(heap, -MORPH_EMEMORY, "its doorbell cannot be watched");
+    else
+        heap_heat(worker, heap, os.now_ns());
+}
+
+static void unlink_hot(struct worker *worker, struct heap *heap)
+{
+    for (struct heap **link = &worker->hot; *link; link = &(*link)->hot_next)
+        if (*link == heap) {
+            *link = heap->hot_next;
+            return;
+        }
+}
+
+static void unlink_all(struct worker *worker, struct heap *heap)
+{
+    for (struct heap **link = &worker->all; *link; link = &(*link)->all_next)
+        if (*link == heap) {
+            *link = heap->all_next;
+            return;
+        }
+}
+
+static void drop_censuses(struct worker *worker, struct heap *heap)
+{
+    for (struct census **link = &worker->censuses; *link;) {
+        struct census *census = *link;
+        if (census->heap != heap) {
+            link = &census->next;
+            continue;
+        }
+        *link = census->next;
+        census->cut_short = true;
+        loop_post(&census->job);
+    }
+}
+
+static void on_release(struct job *job)
+{
+    struct heap_job *release = (struct heap_job *)job;
+    struct heap *heap = release->heap;
+    struct worker *worker = heap->worker;
+    epoll_ctl(worker->epoll, EPOLL_CTL_DEL, heap->doorbell, NULL);
+    if (heap->hot)
+        unlink_hot(worker, heap);
+    unlink_all(worker, heap);
+    drop_censuses(worker, heap);
+    mm_sub_relaxed(&worker->heaps, 1);
+    heap_free(heap);
+    loop_post(release->done);
+    free(release);
+}
+
+/* Jobs that must not fail for lack of memory: a release waits for it. */
+static struct heap_job *heap_job_new(struct heap *heap, void (*run)(struct job *job), struct job *done)
+{
+    struct heap_job *job;
+    while (!(job = malloc(sizeof *job)))
+        segment_shed(UINT64_MAX / 2);
+    *job = (struct heap_job){ .job.run = run, .heap = heap, .done = done };
+    return job;
+}
+
+void worker_adopt(struct heap *heap)
+{
+    struct worker *best = &workers.worker[0];
+    for (unsigned i = 1; i < workers.count; i++)
+        if (mm_load_relaxed(&workers.worker[i].heaps) < mm_load_relaxed(&best->heaps))
+            best = &workers.worker[i];
+    mm_add_relaxed(&best->heaps, 1);
+    heap->worker = best;
+    worker_post(best, &heap_job_new(heap, on_adopt, NULL)->job);
+}
+
+void worker_release(struct heap *heap, struct job *done)
+{
+    worker_post(heap->worker, &heap_job_new(heap, on_release, done)->job);
+}
+
+static void on_count(struct job *job)
+{
+    struct census *census = (struct census *)job;
+    struct worker *worker = census->heap->worker;
+    census->next = worker->censuses;
+    worker->censuses = census;
+}
+
+void worker_count(struct census *census, void (*done)(struct job *job))
+{
+    census->done = done;
+    census->job.run = on_count;
+    worker_post(census->heap->worker, &census->job);
+}
+
+/* ---- Background ---- */
+
+struct census_service { struct census *census; bool done; };
+
+static void census_body(void *argument)
+{
+    struct census_service *service = argument;
+    service->done = census_slice(service->census, CENSUS_STEPS);
+}
+
+static bool census_step(struct worker *worker)
+{
+    struct census *census = worker->censuses;
+    if (!census)
+        return false;
+    struct census_service service = { .census = census };
+    bool whole = !census->heap->condemned && guard_run(census_body, &service);
+    if (!whole)
+        census->cut_short = true;
+    if (whole && !service.done)
+        return true;
+    worker->censuses = census->next;
+    census->job.run = census->done;
+    loop_post(&census->job);
+    return true;
+}
+
+struct clean_service { struct heap *heap; bool any; };
+
+static void clean_body(void *argument)
+{
+    struct clean_service *service = argument;
+    service->any = heap_clean_step(service->heap);
+}
+
+/* Zeroes one dirty free block of some heap. */
+static bool clean_step(struct worker *worker)
+{
+    if (!worker->dirty)
+        return false;
+    for (struct heap *heap = worker->all; heap; heap = heap->all_next) {
+        struct clean_service service = { .heap = heap };
+        if (!heap->dirty_blocks || heap->condemned)
+            continue;
+        if (!guard_run(clean_body, &service))
+            worker_condemn(heap, -MORPH_EMEMORY, "its memory cannot be had");
+        return true;
+    }
+    worker->dirty = 0;
+    return false;
+}
+
+/* Marks heaps that have been idle long enough for trimming, and finds out when to look again. */
+static void sweep_idle(struct worker *worker, uint64_t now)
+{
+    uint64_t idle_ns = CONFIG(pool_idle) * 1000000, next = UINT64_MAX;
+    for (struct heap *heap = worker->all; heap; heap = heap->all_next) {
+        if (heap->trim_chunk >= heap->mapped_chunks)
+            continue;
+        if (heap->active_ns + idle_ns <= now)
+            worker->trims++;
+        else if (heap->active_ns + idle_ns < next)
+            next = heap->active_ns + idle_ns;
+    }
+    worker->sweep_ns = next;
+}
+
+static bool trim_step(struct worker *worker)
+{
+    if (!worker->trims)
+        return false;
+    uint64_t now = os.now_ns(), idle_ns = CONFIG(pool_idle) * 1000000;
+    for (struct heap *heap = worker->all; heap; heap = heap->all_next)
+        if (heap->active_ns + idle_ns <= now && !heap->condemned && heap_trim_step(heap))
+            return true;
+    worker->trims = 0;
+    return false;
+}
+
+static bool background_step(struct worker *worker)
+{
+    if (worker->sweep_ns != UINT64_MAX && os.now_ns() >= worker->sweep_ns)
+        sweep_idle(worker, os.now_ns());
+    return census_step(worker) || clean_step(worker) || segment_work() || trim_step(worker);
+}
+
+/* ---- The thread ---- */
+
+/* Heaps that wait for their client to read its mail, and heaps that we were deaf to. */
+static void look_again(struct worker *worker)
+{
+    uint64_t now = os.now_ns();
+    worker->retries = worker->deaf = 0;
+    for (struct heap *heap = worker->all; heap; heap = heap->all_next) {
+        if (heap->deaf_until_ns && now >= heap->deaf_until_ns) {
+            struct epoll_event in = { .events = EPOLLIN, .data.ptr = heap };
+            epoll_ctl(worker->epoll, EPOLL_CTL_MOD, heap->doorbell, &in);
+            heap->deaf_until_ns = 0;
+        }
+        if (heap->retry && heap_serve(heap))
+            heap_heat(worker, heap, now);
+        worker->retries += heap->retry;
+        worker->deaf += heap->deaf_until_ns != 0;
+    }
+}
+
+static int sleep_ms(const struct worker *worker)
+{
+    uint64_t now = os.now_ns(), due = segment_due_ns();
+    if (worker->sweep_ns < due)
+        due = worker->sweep_ns;
+    if ((worker->retries || worker->deaf) && now + RETRY_NS < due)
+        due = now + RETRY_NS;
+    if (due == UINT64_MAX)
+        return -1;
+    return due <= now ? 0 : (int)((due - now) / 1000000 > 3600000 ? 3600000 : (due - now + 999999) / 1000000);
+}
+
+static void worker_sleep(struct worker *worker)
+{
+    struct epoll_event events[64];
+    int timeout = sleep_ms(worker);
+    mm_store_seq_cst(&worker->asleep, 1);       /* pairs with the load in worker_post() */
+    if (!mailbox_empty(worker))
+        timeout = 0;
+    int n = epoll_wait(worker->epoll, events, 64, timeout);
+    mm_store_seq_cst(&worker->asleep, 0);
+    for (int i = 0; i < n; i++) {
+        uint64_t count;
+        if (events[i].data.ptr)
+            on_doorbell(worker, events[i].data.ptr);
+        else
+            (void)!read(worker->wake, &count, sizeof count);
+    }
+    if (worker->retries || worker->deaf)
+        look_again(worker);
+}
+
+static void *worker_main(void *argument)
+{
+    struct worker *worker = argument;
+    while (!worker->stopping) {
+        mm_store_relaxed(&worker->beat, worker->beat + 1);
+        bool any = mailbox_run(worker);
+        any |= poll_hot(worker);
+        any |= background_step(worker);
+        if (any)
+            continue;
+        if (worker->hot)
+            mm_cpu_relax();
+        else
+            worker_sleep(worker);
+    }
+    return NULL;
+}
+
+static int worker_start(struct worker *worker, unsigned index)
+{
+    worker->index = index;
+    worker->last = &worker->first;
+    worker->sweep_ns = UINT64_MAX;
+    worker->spin = mm_machine_cores() > 1;
+    worker->epoll = epoll_create1(EPOLL_CLOEXEC);
+    worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct epoll_event in = { .events = EPOLLIN, .data.ptr = NULL };
+    if (worker->epoll < 0 || worker->wake < 0 || epoll_ctl(worker->epoll, EPOLL_CTL_ADD, worker->wake, &in) < 0)
+        return -errno;
+    pthread_mutex_init(&worker->lock, NULL);
+    int r = -pthread_create(&worker->thread, NULL, worker_main, worker);
+    if (r == 0)
+        pthread_setname_np(worker->thread, "morph-worker");
+    return r;
+}
+
+int workers_start(unsigned count, void (*on_condemned)(uint64_t heap))
+{
+    workers.on_condemned = on_condemned;
+    workers.worker = calloc(count, sizeof *workers.worker);
+    if (!workers.worker)
+        return -ENOMEM;
+    for (workers.count = 0; workers.count < count; workers.count++) {
+        int r = worker_start(&workers.worker[workers.count], workers.count);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+struct stop_job { struct job job; struct worker *worker; };
+
+static void on_stop(struct job *job) { ((struct stop_job *)job)->worker->stopping = true; }
+
+void workers_stop(void)
+{
+    for (unsigned i = 0; i < workers.count; i++) {
+        struct worker *worker = &workers.worker[i];
+        struct stop_job stop = { .job.run = on_stop, .worker = worker };
+        worker_post(worker, &stop.job);
+        pthread_join(worker->thread, NULL);
+        close(worker->epoll);
+        close(worker->wake);
+        pthread_mutex_destroy(&worker->lock);
+    }
+    free(workers.worker);
+    workers.worker = NULL;
+    workers.count = 0;
+}
+
+unsigned workers_count(void) { return workers.count; }
+
+bool workers_alive(void)
+{
+    static uint64_t seen[64];
+    bool alive = true;
+    for (unsigned i = 0; i < workers.count; i++) {
+        uint64_t beat = mm_load_relaxed(&workers.worker[i].beat);
+        alive &= beat != seen[i] || mm_load_relaxed(&workers.worker[i].asleep);
+        seen[i] = beat;
+    }
+    return alive;
+}

@@ -1,0 +1,249 @@
+/* report.c — figures into REPORT bodies, by the rows of stats.def: a figure that is not in the list cannot be told, and one that is in
+ * the list cannot be forgotten, since it is a member of the struct that the writer goes through. Loop thread. */
+#include <pwd.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "client/include/morphmem/error.h"
+#include "daemon/config.h"
+#include "daemon/heap/budget.h"
+#include "daemon/heap/worker.h"
+#include "daemon/os/os.h"
+#include "daemon/server/server.h"
+
+#define CTYPE_BYTES uint64_t
+#define CTYPE_COUNT uint64_t
+#define CTYPE_NS    uint64_t
+#define CTYPE_US    uint64_t
+#define CTYPE_BOOL  uint64_t
+#define CTYPE_TEXT  const char *
+
+enum figure_kind { FIGURE_NUMBER, FIGURE_BOOL, FIGURE_TEXT };
+#define KIND_BYTES FIGURE_NUMBER
+#define KIND_COUNT FIGURE_NUMBER
+#define KIND_NS    FIGURE_NUMBER
+#define KIND_US    FIGURE_NUMBER
+#define KIND_BOOL  FIGURE_BOOL
+#define KIND_TEXT  FIGURE_TEXT
+
+struct figure_row { const char *key; enum figure_kind kind; size_t offset; };
+
+/* Each group of stats.def becomes a struct of its figures and a table of their rows. */
+#define STAT(group, key, kind, meaning) STAT_##group(key, kind)
+#define SKIP(key, kind)
+#define MEMBER(key, kind) CTYPE_##kind key;
+
+#define STAT_daemon MEMBER
+#define STAT_heap   SKIP
+#define STAT_type   SKIP
+struct daemon_figures {
+#include "daemon/stats.def"
+};
+#undef STAT_daemon
+#undef STAT_heap
+#define STAT_daemon SKIP
+#define STAT_heap   MEMBER
+struct heap_figures {
+#include "daemon/stats.def"
+};
+#undef STAT_heap
+#undef STAT_type
+#define STAT_heap SKIP
+#define STAT_type MEMBER
+struct type_figures {
+#include "daemon/stats.def"
+};
+#undef STAT_daemon
+#undef STAT_heap
+#undef STAT_type
+
+#define STAT_daemon(key, kind) { #key, KIND_##kind, offsetof(struct daemon_figures, key) },
+#define STAT_heap   SKIP
+#define STAT_type   SKIP
+static const struct figure_row daemon_rows[] = {
+#include "daemon/stats.def"
+};
+#undef STAT_daemon
+#undef STAT_heap
+#define STAT_daemon SKIP
+#define STAT_heap(key, kind) { #key, KIND_##kind, offsetof(struct heap_figures, key) },
+static const struct figure_row heap_rows[] = {
+#include "daemon/stats.def"
+};
+#undef STAT_heap
+#undef STAT_type
+#define STAT_heap SKIP
+#define STAT_type(key, kind) { #key, KIND_##kind, offsetof(struct type_figures, key) },
+static const struct figure_row type_rows[] = {
+#include "daemon/stats.def"
+};
+
+static void write_rows(struct mm_report_writer *report, const struct figure_row *rows, size_t count, const void *figures)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *at = (const char *)figures + rows[i].offset;
+        switch (rows[i].kind) {
+        case FIGURE_NUMBER: mm_report_u64(report, rows[i].key, *(const uint64_t *)at); break;
+        case FIGURE_BOOL:   mm_report_bool(report, rows[i].key, *(const uint64_t *)at != 0); break;
+        case FIGURE_TEXT:   mm_report_text(report, rows[i].key, *(const char *const *)at); break;
+        }
+    }
+}
+#define WRITE_ROWS(report, rows, figures) write_rows(report, rows, sizeof rows / sizeof rows[0], figures)
+
+static uint64_t cpu_ns(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return ((uint64_t)usage.ru_utime.tv_sec + (uint64_t)usage.ru_stime.tv_sec) * 1000000000u +
+           ((uint64_t)usage.ru_utime.tv_usec + (uint64_t)usage.ru_stime.tv_usec) * 1000u;
+}
+
+static void add_heaps(struct daemon_figures *f)
+{
+    for (uint32_t i = 0; i < server.heap_count; i++) {
+        const struct heap *heap = server.heaps[i]->heap;
+        f->granted_bytes += mm_load_relaxed(&heap->granted_blocks) << MM_BLOCK_SHIFT;
+        f->grants += mm_load_relaxed(&heap->grants);
+        f->grants_ahead += mm_load_relaxed(&heap->grants_ahead);
+        f->grants_refused += mm_load_relaxed(&heap->refusals);
+    }
+}
+
+void report_daemon(struct mm_report_writer *report)
+{
+    struct segment_figures segments;
+    segment_figures(&segments);
+    struct daemon_figures f = {
+        .version = PACKAGE_VERSION,
+        .pid = (uint64_t)getpid(),
+        .uptime_ns = os.now_ns() - server.started_ns,
+        .cpu_ns = cpu_ns(),
+        .workers = workers_count(),
+        .heaps = server.heap_count,
+        .heaps_opened = server.heaps_opened,
+        .connections = server.connections,
+        .connections_refused = server.refused,
+        .letters = server.letters,
+        .letters_bad = server.letters_bad,
+        .budget_bytes = budget_limit(),
+        .resident_bytes = budget_used(),
+        .grants = server.past_grants,
+        .grants_ahead = server.past_grants_ahead,
+        .grants_refused = server.past_refusals,
+        .pool_warm_bytes = segments.warm_bytes,
+        .pool_target_bytes = segments.target_bytes,
+        .pool_zeroing_bytes = segments.zeroing_bytes,
+        .pool_leaving_bytes = segments.leaving_bytes,
+        .segments_lent = segments.lent,
+        .segments_warm = segments.lent_warm,
+        .segments_cold = segments.lent_cold,
+        .segments_recycled = segments.recycled,
+        .segments_destroyed = segments.destroyed,
+        .zeroed_bytes = segments.zeroed_bytes,
+        .huge_pages = segment_huge_pages(),
+    };
+    add_heaps(&f);
+    WRITE_ROWS(report, daemon_rows, &f);
+}
+
+static const char *mode_name(uint32_t mode)
+{
+    static const char *const names[] = { "COMPILER", "RUNTIME", "VM", "SERVER" };
+    return mode < 4 ? names[mode] : "?";
+}
+
+void card_update(struct heap_card *card, const struct conn *conn, const struct census *census)
+{
+    const struct heap *heap = conn->heap;
+    card->types = conn->types.count;
+    card->condemned = mm_load_relaxed(&heap->condemned);
+    card->limit_blocks = mm_load_relaxed(&heap->limit_blocks);
+    card->granted_blocks = mm_load_relaxed(&heap->granted_blocks);
+    card->peak_blocks = mm_load_relaxed(&heap->peak_blocks);
+    card->resident_blocks = mm_load_relaxed(&heap->resident_blocks);
+    card->mapped_bytes = (uint64_t)mm_load_relaxed(&heap->mapped_chunks) << MM_CHUNK_SHIFT;
+    card->grants = mm_load_relaxed(&heap->grants);
+    card->refusals = mm_load_relaxed(&heap->refusals);
+    card->given_back_blocks = mm_load_relaxed(&heap->given_back_blocks);
+    card->used_bytes = census->used_bytes;
+    card->arena_bytes = census->arena_bytes;
+    card->arenas = census->arenas;
+    card->pool_bytes = census->pool_bytes;
+    card->pools = census->pools;
+    card->pool_objects = census->pool_objects;
+    card->object_bytes = census->object_bytes;
+    card->large_bytes = census->large_bytes;
+    card->spare_bytes = census->spare_bytes;
+    card->threads = census->threads;
+    card->waits = census->waits;
+    card->wait_ns = census->wait_ns;
+}
+
+void report_heap(struct mm_report_writer *report, const struct heap_card *card)
+{
+    struct passwd *user = getpwuid(card->uid);
+    struct heap_figures f = {
+        .id = card->id,
+        .name = card->name,
+        .mode = mode_name(card->mode),
+        .state = card->condemned ? "condemned" : card->closed_ns ? "closed" : "open",
+        .pid = (uint64_t)card->pid,
+        .uid = card->uid,
+        .user = user ? user->pw_name : "",
+        .program = card->program,
+        .age_ns = (card->closed_ns ? card->closed_ns : os.now_ns()) - card->opened_ns,
+        .limit_bytes = card->limit_blocks << MM_BLOCK_SHIFT,
+        .granted_bytes = card->granted_blocks << MM_BLOCK_SHIFT,
+        .peak_bytes = card->peak_blocks << MM_BLOCK_SHIFT,
+        .used_bytes = card->used_bytes,
+        .live_bytes = card->used_bytes,
+        .mapped_bytes = card->mapped_bytes,
+        .resident_bytes = card->resident_blocks << MM_BLOCK_SHIFT,
+        .arena_bytes = card->arena_bytes,
+        .arenas = card->arenas,
+        .pool_bytes = card->pool_bytes,
+        .pools = card->pools,
+        .pool_objects = card->pool_objects,
+        .object_bytes = card->object_bytes,
+        .large_bytes = card->large_bytes,
+        .spare_bytes = card->spare_bytes,
+        .types = card->types,
+        .threads = card->threads,
+        .grants = card->grants,
+        .refusals = card->refusals,
+        .given_back_bytes = card->given_back_blocks << MM_BLOCK_SHIFT,
+        .waits = card->waits,
+        .wait_ns = card->wait_ns,
+    };
+    WRITE_ROWS(report, heap_rows, &f);
+}
+
+void report_type(struct mm_report_writer *report, uint32_t id, const struct type *type, const struct census_type *count)
+{
+    struct type_figures f = {
+        .id = id,
+        .name = type ? type->name : "(raw bytes)",
+        .objects = count->objects,
+        .bytes = count->bytes,
+        .held_bytes = count->held_bytes,
+        .size_bytes = type ? type->bytes : 0,
+        .refs = type ? type->ref_count : 0,
+    };
+    WRITE_ROWS(report, type_rows, &f);
+}
+
+void report_config(struct mm_report_writer *report)
+{
+    const char *name, *text;
+    bool is_number;
+    uint64_t number;
+    for (unsigned i = 0; config_value(i, &name, &is_number, &number, &text); i++)
+        if (is_number)
+            mm_report_u64(report, name, number);
+        else
+            mm_report_text(report, name, text);
+}

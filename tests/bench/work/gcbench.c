@@ -1,0 +1,112 @@
+/* gcbench.c — w3: the shape of GCBench: a stretch tree, a long-lived tree and array, and temporary trees built top-down and
+ * bottom-up. */
+#include "tests/bench/subject/subject.h"
+#include "tests/bench/work/work.h"
+
+#define DEPTH_LEAST    4
+#define ARRAY_NUMBERS  2000000u
+#define SLOT_BYTES     48u          /* of a node, with a header */
+
+static struct wide *wide_new(struct place *place, struct wide *left, struct wide *right)
+{
+    struct wide *node = place_object(place, KIND_WIDE);
+    if (!node)
+        subject_die("out of memory");
+    *node = (struct wide){ left, right, 0, 0 };
+    return node;
+}
+
+static void tree_fill(struct place *place, int depth, struct wide *node)
+{
+    if (depth <= 0)
+        return;
+    node->left = wide_new(place, NULL, NULL);
+    node->right = wide_new(place, NULL, NULL);
+    tree_fill(place, depth - 1, node->left);
+    tree_fill(place, depth - 1, node->right);
+}
+
+static struct wide *tree_top_down(struct place *place, int depth)
+{
+    struct wide *node = wide_new(place, NULL, NULL);
+    tree_fill(place, depth, node);
+    return node;
+}
+
+static struct wide *tree_bottom_up(struct place *place, int depth)
+{
+    if (depth <= 0)
+        return wide_new(place, NULL, NULL);
+    struct wide *left = tree_bottom_up(place, depth - 1);
+    struct wide *right = tree_bottom_up(place, depth - 1);
+    return wide_new(place, left, right);
+}
+
+static void tree_free(struct place *place, struct wide *node)
+{
+    if (node->left) {
+        tree_free(place, node->left);
+        tree_free(place, node->right);
+    }
+    place_free(place, node);
+}
+
+static uint64_t spine_count(const struct wide *node)
+{
+    uint64_t count = 0;
+    for (; node; node = node->left)
+        count++;
+    return count;
+}
+
+/* What is being worked on is kept in a global, where a conservative collector finds it. */
+static struct wide *current;
+
+static uint64_t tree_visit(struct place *place, int depth, struct wide *(*build)(struct place *place, int depth))
+{
+    current = build(place, depth);
+    uint64_t count = spine_count(current);
+    if (SUBJECT_DROP == DROP_RESET)
+        place_reset(place);
+    else if (SUBJECT_DROP == DROP_FREE)
+        tree_free(place, current);
+    current = NULL;
+    return count;
+}
+
+static double *array_new(struct place *place)
+{
+    double *array = place_bytes(place, ARRAY_NUMBERS * sizeof *array);
+    if (!array)
+        subject_die("out of memory");
+    for (unsigned i = 0; i < ARRAY_NUMBERS; i++)
+        array[i] = i < ARRAY_NUMBERS / 2 ? 1.0 / (i + 1) : 0.0;
+    return array;
+}
+
+static uint64_t nodes_count(int depth)
+{
+    return ((uint64_t)2 << depth) - 1;
+}
+
+void gcbench_run(uint64_t stretch_depth)
+{
+    struct place keep, passing;
+    int stretch = (int)stretch_depth, most = stretch - 2;
+    subject_begin((uint64_t)512 << 20);
+    place_begin(&keep, ((size_t)2 * SLOT_BYTES << most) + ARRAY_NUMBERS * sizeof(double) + 4096);
+    place_begin(&passing, (size_t)2 * SLOT_BYTES << stretch);
+
+    uint64_t sum = tree_visit(&passing, stretch, tree_bottom_up);
+    struct wide *kept = tree_top_down(&keep, most);
+    double *array = array_new(&keep);
+    for (int depth = DEPTH_LEAST; depth <= most; depth += 2) {
+        uint64_t rounds = 2 * nodes_count(stretch) / nodes_count(depth);
+        for (uint64_t i = 0; i < rounds; i++)
+            sum += tree_visit(&passing, depth, tree_top_down);
+        for (uint64_t i = 0; i < rounds; i++)
+            sum += tree_visit(&passing, depth, tree_bottom_up);
+    }
+    sum += spine_count(kept) + (array[1000] == 1.0 / 1001);
+    check_report(sum);
+}

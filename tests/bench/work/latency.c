@@ -1,0 +1,93 @@
+/* latency.c — w4: a server's table of a million entries, of which a fifth of the operations replace one. How long do batches of
+ * ten operations take? Consecutive time stamps, so that nothing falls between two of them. */
+#include <string.h>
+
+#include "tests/bench/common/clock.h"
+#include "tests/bench/common/histogram.h"
+#include "tests/bench/common/random.h"
+#include "tests/bench/subject/subject.h"
+#include "tests/bench/work/work.h"
+
+#define ENTRIES     1000000u
+#define BATCH       10u
+#define LIMIT_BYTES ((uint64_t)640 << 20)
+
+static struct entry **table;
+static uint32_t seed = 12345, sum;
+static struct histogram histogram;
+
+static struct entry *entry_new(struct place *place, uint32_t key, uint32_t fill)
+{
+    uint32_t bytes = 64 + random_below(&seed, 449);
+    struct entry *entry = place_object(place, KIND_ENTRY);
+    unsigned char *payload = place_bytes(place, bytes);
+    if (!entry || !payload)
+        subject_die("out of memory");
+    *entry = (struct entry){ key, bytes, payload };
+    memset(payload, (int)(fill & 127), bytes);
+    return entry;
+}
+
+static void entry_replace(struct place *place, uint32_t i, uint32_t fill)
+{
+    struct entry *old = table[i];
+    table[i] = entry_new(place, i, fill);
+    if (SUBJECT_DROP == DROP_FREE) {
+        place_free(place, old->payload);
+        place_free(place, old);
+    }
+}
+
+static inline void operation_run(struct place *place, uint32_t number)
+{
+    uint32_t i = random_below(&seed, ENTRIES), kind = random_below(&seed, 100);
+    const struct entry *entry = table[i];
+    if (kind < 80)
+        sum += (uint32_t)entry->key + entry->payload[0] + entry->payload[entry->bytes - 1] + entry->bytes;
+    else
+        entry_replace(place, i, number);
+}
+
+static void table_fill(struct place *place)
+{
+    table = place_table(place, ENTRIES);
+    if (!table)
+        subject_die("out of memory");
+    memset(table, 0, ENTRIES * sizeof *table);
+    for (uint32_t i = 0; i < ENTRIES; i++)
+        table[i] = entry_new(place, i, i);
+}
+
+static void operations_time(struct place *place, uint32_t operations)
+{
+    uint64_t last_ns = clock_ns();
+    for (uint32_t n = 0; n < operations; n += BATCH) {
+        for (uint32_t k = 0; k < BATCH; k++)
+            operation_run(place, n + k);
+        uint64_t now_ns = clock_ns();
+        histogram_add(&histogram, now_ns - last_ns);
+        last_ns = now_ns;
+    }
+}
+
+void latency_run(uint64_t operations)
+{
+    struct place place;
+    subject_begin(LIMIT_BYTES);
+    place_begin(&place, LIMIT_BYTES);
+    table_fill(&place);
+    for (uint32_t n = 0; n < operations / 10; n++)          /* unrecorded */
+        operation_run(&place, n);
+    uint64_t start_ns = clock_ns();
+    operations_time(&place, (uint32_t)operations);
+    double seconds = (double)(clock_ns() - start_ns) / 1e9;
+
+    figure_report("mops", (double)operations / seconds / 1e6);
+    figure_report("p50_us", histogram_us(&histogram, 0.5));
+    figure_report("p99_us", histogram_us(&histogram, 0.99));
+    figure_report("p999_us", histogram_us(&histogram, 0.999));
+    figure_report("p9999_us", histogram_us(&histogram, 0.9999));
+    figure_report("max_ms", (double)histogram.max_ns / 1e6);
+    figure_report("over_1ms", (double)histogram.over_1ms);
+    check_report(sum);
+}

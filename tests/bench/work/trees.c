@@ -1,0 +1,67 @@
+/* trees.c — w2: one long-lived binary tree, and many short-lived ones of growing depth that are built, counted and dropped. */
+#include "tests/bench/subject/subject.h"
+#include "tests/bench/work/work.h"
+
+#define DEPTH_LEAST 4
+#define SLOT_BYTES  32u             /* of a node, with a header */
+
+static struct node *tree_build(struct place *place, int depth)
+{
+    struct node *node = place_object(place, KIND_NODE);
+    if (!node)
+        subject_die("out of memory");
+    if (depth > 0) {
+        node->left = tree_build(place, depth - 1);
+        node->right = tree_build(place, depth - 1);
+    } else {
+        node->left = node->right = NULL;
+    }
+    return node;
+}
+
+static uint64_t tree_count(const struct node *node)
+{
+    return node->left ? 1 + tree_count(node->left) + tree_count(node->right) : 1;
+}
+
+static void tree_free(struct place *place, struct node *node)
+{
+    if (node->left) {
+        tree_free(place, node->left);
+        tree_free(place, node->right);
+    }
+    place_free(place, node);
+}
+
+static void tree_drop(struct place *place, struct node *tree)
+{
+    if (SUBJECT_DROP == DROP_RESET)
+        place_reset(place);
+    else if (SUBJECT_DROP == DROP_FREE)
+        tree_free(place, tree);
+}
+
+static uint64_t tree_visit(struct place *place, int depth)
+{
+    struct node *tree = tree_build(place, depth);
+    uint64_t nodes = tree_count(tree);
+    tree_drop(place, tree);
+    return nodes;
+}
+
+void trees_run(uint64_t depth_most)
+{
+    struct place keep, passing;
+    int most = (int)depth_most;
+    subject_begin((uint64_t)256 << 20);
+    place_begin(&keep, (size_t)2 * SLOT_BYTES << most);
+    place_begin(&passing, (size_t)4 * SLOT_BYTES << most);
+
+    uint64_t nodes = tree_visit(&passing, most + 1);
+    struct node *kept = tree_build(&keep, most);
+    for (int depth = DEPTH_LEAST; depth <= most; depth += 2)
+        for (int i = 0; i < 1 << (most - depth + DEPTH_LEAST); i++)
+            nodes += tree_visit(&passing, depth);
+    nodes += tree_count(kept);
+    check_report(nodes);
+}

@@ -1,0 +1,112 @@
+/* connects.int.c — ten thousand connects, one after another and many at once: then an ordinary open works, and nothing is left. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "tests/lib/client.h"
+#include "tests/lib/daemon.h"
+#include "tests/lib/wire.h"
+
+/* Descriptors that a process has open. */
+static unsigned descriptors_of(pid_t pid)
+{
+    char command[64];
+    unsigned count = 0;
+    snprintf(command, sizeof command, "ls /proc/%d/fd | wc -l", (int)pid);
+    FILE *pipe = popen(command, "re");
+    if (pipe && fscanf(pipe, "%u", &count) != 1)
+        count = 0;
+    if (pipe)
+        pclose(pipe);
+    return count;
+}
+
+static void open_works_and_nothing_is_left(struct test_daemon *daemon, unsigned descriptors)
+{
+    struct client client = client_open("after", 8 * MiB);
+    morph_arena *arena;
+    assert_ok(morph_arena_new(client.me, &arena));
+    assert_non_null(morph_arena_bytes(arena, MiB));
+    morph_arena_free(arena);
+    client_close(&client);
+    assert_true(test_wait_until(test_heaps() == 0 && test_stat("connections") == 1, 10000));
+    /* Warm segments come and go by a few; a connection's descriptor each would be thousands. */
+    assert_true(test_wait_until(descriptors_of(daemon->pid) <= descriptors + 16, 10000));
+}
+
+static void one_after_another(void **state)
+{
+    unsigned many = 10000 / (test_sanitized() ? 10 : 1);
+    struct test_daemon *daemon = test_daemon_start(NULL);
+    close(wire_hello(NULL));
+    unsigned descriptors = descriptors_of(daemon->pid);
+    uint64_t before = test_process_private_bytes(daemon->pid);
+    for (unsigned i = 0; i < many; i++) {
+        int fd = i % 2 ? wire_connect(NULL) : wire_hello(NULL);
+        assert_true(fd >= 0);
+        close(fd);
+    }
+    open_works_and_nothing_is_left(daemon, descriptors);
+    if (!test_sanitized())
+        assert_true(test_process_private_bytes(daemon->pid) < before + 4 * MiB);
+    test_daemon_stop(daemon);
+}
+
+static void heaps_one_after_another(void **state)
+{
+    unsigned many = 2000 / (test_sanitized() ? 10 : 1);
+    struct test_daemon *daemon = test_daemon_start(NULL);
+    for (unsigned i = 0; i < 50; i++) {
+        struct client client = client_open("first", 4 * MiB);
+        client_close(&client);
+    }
+    unsigned descriptors = descriptors_of(daemon->pid);
+    uint64_t before = test_process_private_bytes(daemon->pid);
+    for (unsigned i = 0; i < many; i++) {
+        struct client client = client_open("one of many", 4 * MiB);
+        client_close(&client);
+    }
+    open_works_and_nothing_is_left(daemon, descriptors);
+    if (!test_sanitized())
+        assert_true(test_process_private_bytes(daemon->pid) < before + 4 * MiB);
+    test_daemon_stop(daemon);
+}
+
+static void many_at_once(void **state)
+{
+    enum { MANY = 2000 };
+    static int fd[MANY];
+    struct rlimit files;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+    rlim_t soft = files.rlim_cur;
+    files.rlim_cur = files.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+    if (files.rlim_cur < MANY + 100)
+        test_skip("needs %d descriptors; the limit is %llu", MANY + 100, (unsigned long long)files.rlim_cur);
+    struct test_daemon *daemon = test_daemon_start(NULL);
+    close(wire_hello(NULL));
+    unsigned descriptors = descriptors_of(daemon->pid);
+    for (unsigned i = 0; i < MANY; i++)
+        assert_true((fd[i] = i % 4 ? wire_connect(NULL) : wire_hello(NULL)) >= 0);
+    assert_true(test_stat("connections") > MANY / 4);
+    struct client client = client_open("in the crowd", 4 * MiB);
+    client_close(&client);
+    for (unsigned i = 0; i < MANY; i++)
+        close(fd[i]);
+    open_works_and_nothing_is_left(daemon, descriptors);
+    files.rlim_cur = soft;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+    test_daemon_stop(daemon);
+}
+
+int main(void)
+{
+    const struct CMUnitTest cases[] = {
+        test_case(one_after_another),
+        test_case(heaps_one_after_another),
+        test_case(many_at_once),
+    };
+    return test_run(cases);
+}

@@ -1,0 +1,83 @@
+/* header_cxx_unit.cc — the public headers as a C++ program sees them: each compiles alone and pedantically, names have C
+ * linkage, and the inlined fast paths work on void pointers that C++ must cast. The slow halves are fakes.
+ */
+#include <morphmem/error.h>
+
+static const int error_alone = MORPH_ENOMEM;
+
+#include <morphmem/morphmem.h>
+
+#include <cstdarg>
+#include <csetjmp>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+extern "C" {
+#include <cmocka.h>
+}
+
+static unsigned slow_calls;
+static char slow_result[16];
+
+extern "C" void *morph_new_slow(morph_thread *, morph_type) { slow_calls++; return slow_result; }
+extern "C" void *morph_arena_object_slow(morph_arena *, morph_type) { slow_calls++; return slow_result; }
+extern "C" void *morph_arena_bytes_slow(morph_arena *, uint64_t) { slow_calls++; return slow_result; }
+
+alignas(16) static char memory[4096];
+
+struct node { node *left, *right; long value; };
+
+static void objects_are_bumped(void **)
+{
+    morph_type_info info;
+    info.header = sizeof(node) | (uint64_t)1 << 56;
+    info.extent_bytes = 48;
+    morph_thread thread = morph_thread();
+    thread.young.cursor = memory;
+    thread.young.limit = memory + 48;
+    node *first = static_cast<node *>(morph_new(&thread, &info));
+    assert_ptr_equal(first, memory + 16);
+    assert_int_equal(morph_object_bytes(first), sizeof(node));
+    assert_ptr_equal(morph_new(&thread, &info), slow_result);
+    assert_int_equal(slow_calls, 1);
+}
+
+static void raw_bytes_are_bumped(void **)
+{
+    morph_arena arena = morph_arena();
+    arena.raw.cursor = memory;
+    arena.raw.limit = memory + 64;
+    char *text = static_cast<char *>(morph_arena_bytes(&arena, 33));
+    assert_ptr_equal(text, memory);
+    assert_ptr_equal(arena.raw.cursor, memory + 48);
+}
+
+static void specs_take_offsets_from_an_array(void **)
+{
+    static const uint32_t offsets[] = { offsetof(node, left), offsetof(node, right) };
+    morph_type_spec spec = morph_type_spec();
+    spec.name = "node";
+    spec.bytes = sizeof(node);
+    spec.refs.offset = offsets;
+    spec.refs.count = 2;
+    assert_int_equal(spec.refs.offset[1], sizeof(void *));
+    assert_int_equal(spec.element_bytes, 0);
+}
+
+static void errors_are_the_same_numbers(void **)
+{
+    assert_int_equal(error_alone, -1);
+    assert_int_equal(MORPH_ESYSTEM, -24);
+}
+
+int main()
+{
+    const struct CMUnitTest cases[] = {
+        cmocka_unit_test(objects_are_bumped),
+        cmocka_unit_test(raw_bytes_are_bumped),
+        cmocka_unit_test(specs_take_offsets_from_an_array),
+        cmocka_unit_test(errors_are_the_same_numbers),
+    };
+    return cmocka_run_group_tests_name(__FILE__, cases, NULL, NULL);
+}
