@@ -34,6 +34,16 @@ struct morph__pool {
     struct mm_pool_page *bin[MM_POOL_CLASSES];  /* slabs with a free cell; the first is used */
 };
 
+/* 2^32 / cell size, rounded up: (off * this) >> 32 is off / cell size for any offset in a slab of at most 64 KiB. */
+static uint32_t cell_reciprocal[MM_POOL_CLASSES];
+static pthread_once_t cell_reciprocal_once = PTHREAD_ONCE_INIT;
+
+static void cell_reciprocal_fill(void)
+{
+    for (uint32_t c = 0; c < MM_POOL_CLASSES; c++)
+        cell_reciprocal[c] = (uint32_t)((((uint64_t)1 << 32) + mm_pool_class_bytes(c) - 1) / mm_pool_class_bytes(c));
+}
+
 struct cell { uint64_t next_off, canary; };
 _Static_assert(sizeof(struct cell) <= 16, "the smallest cell");
 
@@ -90,11 +100,17 @@ static uint32_t pages_take(struct span *span, uint32_t count)
     return UINT32_MAX;
 }
 
+/* How many of `count` pages from `first` on the span's table describes: all, but in a span that is one large allocation. */
+static uint32_t pages_described(const struct span *span, uint32_t first, uint32_t count)
+{
+    return count < span->pages - first ? count : span->pages - first;
+}
+
 /* Describes pages that were taken: the first as `kind`, the others as its tail. */
 static struct mm_pool_page *pages_describe(struct span *span, uint32_t first, uint32_t count, enum mm_pool_page_kind kind)
 {
     struct mm_pool_page *table = table_of(span->run);
-    for (uint32_t i = 1; i < count && first + i < span->pages; i++)
+    for (uint32_t i = 1; i < pages_described(span, first, count); i++)
         table[first + i] = (struct mm_pool_page){ .kind = MM_PAGE_TAIL, .pages = i };
     table[first] = (struct mm_pool_page){ .pages = count };
     mm_store_relaxed(&table[first].kind, (uint8_t)kind);
@@ -186,16 +202,17 @@ static struct mm_pool_page *pool_take_pages(struct morph__pool *pool, uint32_t c
     if (!span)
         return NULL;
     pool->last_blocks = span->run->blocks;
-    return pages_describe(span, pages_take(span, count), count, kind);
+    uint32_t first = mm_pool_meta_pages(span->run->blocks);
+    pages_mark(span, first, pages_described(span, first, count), false);
+    return pages_describe(span, first, count, kind);
 }
 
 static void pool_give_pages(struct morph__pool *pool, struct mm_pool_page *page, uint32_t count)
 {
     struct span *span = span_of(run_of(page));
-    uint32_t first = page_index(page);
-    for (uint32_t i = 0; i < count && first + i < span->pages; i++)
-        page[i] = (struct mm_pool_page){ 0 };
-    pages_mark(span, first, count, true);
+    uint32_t first = page_index(page), described = pages_described(span, first, count);
+    memset(page, 0, described * sizeof *page);
+    pages_mark(span, first, described, true);
     span->longest = span->pages;
     if (span->free_pages == span_empty_pages(span) && pool->span_count > 1)
         span_free(pool, span);
@@ -279,10 +296,10 @@ static bool slab_has_free(const struct mm_pool_page *slab, const char *memory)
 static int slab_give(struct morph__pool *pool, struct mm_pool_page *slab, char *memory)
 {
     uint64_t off = (uint64_t)(memory - page_address(slab));
-    uint32_t cell_bytes = mm_pool_class_bytes(slab->size_class);
+    uint64_t index = off * cell_reciprocal[slab->size_class] >> 32;
     struct cell *cell = (struct cell *)memory;
     uint64_t canary = CANARY ^ (uintptr_t)memory;
-    if (off % cell_bytes != 0 || off / cell_bytes >= slab->fresh || (cell->canary == canary && slab_has_free(slab, memory)))
+    if (index * mm_pool_class_bytes(slab->size_class) != off || index >= slab->fresh || (cell->canary == canary && slab_has_free(slab, memory)))
         return MORPH_EINVALID;
     *cell = (struct cell){ .next_off = slab->free_off, .canary = canary };
     slab->free_off = (uint32_t)(memory - (char *)run_of(slab));
@@ -416,6 +433,7 @@ int morph_pool_new(morph_thread *thread, unsigned flags, morph_pool **ret_pool)
         return MORPH_EINVALID;
     if (!owner)
         return MORPH_EFORKED;
+    pthread_once(&cell_reciprocal_once, cell_reciprocal_fill);
     struct morph__pool *pool = calloc(1, sizeof *pool);
     int r = pool ? 0 : MORPH_EMEMORY;
     if (r == 0 && flags & MORPH_POOL_SHARED)

@@ -20,7 +20,8 @@ static int copy_refs(const morph_refs *refs, uint32_t *to, uint32_t bound, uint3
 {
     if (refs->count > bound || (refs->count && !refs->offset))
         return MORPH_EINVALID;
-    memcpy(to, refs->offset, refs->count * sizeof *to);
+    for (uint32_t i = 0; i < refs->count; i++)
+        to[i] = refs->offset[i];
     *ret_count = refs->count;
     return 0;
 }

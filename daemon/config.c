@@ -284,7 +284,9 @@ int config_load(int argc, char **argv, struct config_command *ret_command)
     struct config_command command = { .ready_fd = -1 };
     if (parse_command_line(argc, argv, &command) < 0)
         return -1;
-    config_file = strdup(command.file ? command.file : MORPH_SYSCONFDIR "/morphmem/morphmemd.conf");
+    config_file = command.file ? realpath(command.file, NULL) : NULL;      /* a private daemon leaves this directory */
+    if (!config_file)
+        config_file = strdup(command.file ? command.file : MORPH_SYSCONFDIR "/morphmem/morphmemd.conf");
     config_file_required = command.file != NULL;
     if (command.is_private && !command_values[row_find("idle_exit", 9) - option_rows])
         command_values[row_find("idle_exit", 9) - option_rows] = strdup("60000");

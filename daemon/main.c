@@ -234,8 +234,20 @@ static void tell_ready(int ready_fd)
     close(ready_fd);
 }
 
+/* A private daemon was started by some program that must not be its parent for ever. Before threads, locks and the loop. */
+static void go_into_background(void)
+{
+    pid_t pid = fork();
+    if (pid > 0)
+        _exit(0);
+    if (pid < 0 || setsid() < 0 || chdir("/") < 0)
+        log_warning("main", "cannot go into the background: %s, ignoring", strerror(errno));
+}
+
 static int serve(const struct config_command *command)
 {
+    if (command->is_private)
+        go_into_background();
     int r = listen_open(command->is_private);
     if (r == 1) {
         log_info("main", "another morphmemd serves %s already", server.path);

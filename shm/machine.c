@@ -298,7 +298,7 @@ static void machine_unescape(char *text)
 {
     char *to = text;
     for (const char *from = text; *from; to++) {
-        bool escaped = from[0] == '\\' && from[1] >= '0' && from[1] <= '3' && from[2] >= '0' && from[2] <= '7' && from[3] >= '0' && from[3] <= '7';
+        bool escaped = from[0] == '\\' && strspn(from + 1, "01234567") >= 3 && from[1] <= '3';
         *to = escaped ? (char)((from[1] - '0') * 64 + (from[2] - '0') * 8 + (from[3] - '0')) : *from;
         from += escaped ? 4 : 1;
     }

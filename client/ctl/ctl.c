@@ -31,7 +31,8 @@ static const struct {
     { "limit",    required_argument, 'l', CTL_OPTION_LIMIT,    "--limit SIZE",    "no heap of the command may be larger (64M, 2G)" },
     { "keep-log", no_argument,       'k', CTL_OPTION_KEEP_LOG, "--keep-log",      "keep the daemon's log in the current directory" },
     { "json",     optional_argument, 'j', OPTION_ALL,          "--json[=FILE]",   "JSON instead of text, into FILE or to standard output" },
-    { "socket",   required_argument, 's', OPTION_ALL,          "--socket PATH",   "the daemon's socket; default: MORPHMEM_SOCKET, the system's, your own" },
+    { "socket",   required_argument, 's', OPTION_ALL,          "--socket PATH",
+      "the daemon's socket; default: MORPHMEM_SOCKET, the system's, your own" },
     { "help",     no_argument,       'h', OPTION_ALL,          "--help",          "this text, or that of a command" },
     { "version",  no_argument,       'v', OPTION_ALL,          "--version",       "the version" },
 };

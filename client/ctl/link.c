@@ -165,7 +165,8 @@ static int link_part(struct link *link, const struct mm_report *part, json_t *bo
         return CTL_FINE;
     json_t *body = body_to_json(part->body, part->body_bytes);
     if (!body)
-        return LINK_FAIL(link, CTL_FAILED, "morphmemd at %s sent a report that is not a map; install the same morphmem on both sides", link->path);
+        return LINK_FAIL(link, CTL_FAILED, "morphmemd at %s sent a report that is not a map; install the same morphmem on both sides",
+                         link->path);
     int r = json_object_size(body) > 0 ? json_array_append_new(bodies, body) : (json_decref(body), 0);
     return r == 0 ? CTL_FINE : LINK_FAIL(link, CTL_FAILED, "out of memory");
 }

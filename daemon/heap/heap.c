@@ -89,7 +89,7 @@ static bool segment_attach(struct heap *heap, struct segment *segment)
     if (!grown)
         return false;
     heap->chunk = grown;
-    heap->mapped_chunks = first + chunks;
+    mm_store_relaxed(&heap->mapped_chunks, first + chunks);
     segment->chunk = first;
     segment->next = heap->segments;
     heap->segments = segment;

@@ -24,8 +24,8 @@
 #define MREMAP_DONTUNMAP 4
 #endif
 
-#define WARM_SLICE_BYTES   (512u << 10)     /* fresh pages: about 200 us */
-#define ZERO_SLICE_BYTES   (1u << 20)       /* resident pages: about 100 us */
+#define WARM_SLICE_BYTES   (128u << 10)     /* fresh pages: about 50 us */
+#define ZERO_SLICE_BYTES   (256u << 10)     /* resident pages: about 30 us */
 #define EMPTY_SLICE_BYTES  (4u << 20)
 #define TICK_NS            100000000ull     /* demand is measured ten times a second */
 
@@ -37,9 +37,10 @@ static struct segment_pool {
     struct segment_list list[SEGMENT_STATE_COUNT];      /* WARMING, WARM, LEAVING, ZEROING, EMPTYING */
     uint64_t            bytes[SEGMENT_STATE_COUNT][MM_SEGMENT_SIZES];   /* in each state, on a list or in a worker's hands */
     struct demand {
-        uint64_t lent_bytes;            /* since the last tick */
-        uint64_t rate;                  /* bytes a second, moving average */
-        uint64_t target_bytes;
+        uint64_t lent_bytes, returned_bytes;    /* since the last tick */
+        uint64_t rate, net_rate;        /* bytes a second, moving averages: lent; lent and not returned */
+        uint64_t target_bytes;          /* keep so much of what comes back */
+        uint64_t make_bytes;            /* warm fresh memory up to here: what comes back is cheaper, so only for what does not */
         uint64_t idle_since_ns;
     } demand[MM_SEGMENT_SIZES];
     uint64_t            tick_ns;        /* of the last one */
@@ -150,6 +151,8 @@ static bool segment_move(struct segment *segment, void *to)
     return true;
 }
 
+static void demand_tick(uint64_t now);
+
 void segment_pool_init(bool huge_pages)
 {
     pool.huge_pages = huge_pages;
@@ -158,7 +161,8 @@ void segment_pool_init(bool huge_pages)
     pool.tick_ns = os.now_ns();
     for (unsigned i = 0; i < MM_SEGMENT_SIZES; i++)
         pool.demand[i].idle_since_ns = pool.tick_ns;
-    pool.demand[0].target_bytes = CONFIG(pool_min);
+    pool.tick_ns -= TICK_NS;
+    demand_tick(pool.tick_ns + TICK_NS);        /* the least is wanted from the start */
 }
 
 void segment_pool_fini(void)
@@ -251,6 +255,7 @@ void segment_return(struct segment *segment)
     segment->retry_ns = now;
     segment->deadline_ns = now + CONFIG(recycle_deadline) * 1000000;
     pthread_mutex_lock(&pool.lock);
+    pool.demand[segment->size].returned_bytes += segment->bytes;
     segment_enlist(segment, SEGMENT_LEAVING);
     pthread_mutex_unlock(&pool.lock);
 }
@@ -263,7 +268,15 @@ static uint64_t pool_cap(void)
     return cap ? cap : budget_limit() / 16;
 }
 
-/* Half a second's worth of what was lent, halved for each idle period; the smallest size never below pool_min. Under the lock. */
+static uint64_t average(uint64_t old, uint64_t bytes, uint64_t since_ns)
+{
+    uint64_t seen = bytes * 1000 / (since_ns / 1000000);
+    return since_ns > 20 * TICK_NS ? seen : (old * 3 + seen) / 4;
+}
+
+static uint64_t within(uint64_t n, uint64_t least, uint64_t most) { return n < least ? least : n > most ? most : n; }
+
+/* Half a second's worth of what is lent, halved for each idle period; the smallest size never below pool_min. Under the lock. */
 static void demand_tick(uint64_t now)
 {
     uint64_t since = now - pool.tick_ns, cap = pool_cap();
@@ -272,35 +285,32 @@ static void demand_tick(uint64_t now)
     pool.tick_ns = now;
     for (unsigned i = 0; i < MM_SEGMENT_SIZES; i++) {
         struct demand *d = &pool.demand[i];
-        uint64_t seen = d->lent_bytes * 1000 / (since / 1000000);
-        d->rate = since > 20 * TICK_NS ? seen : (d->rate * 3 + seen) / 4;
+        uint64_t least = i == 0 ? CONFIG(pool_min) : 0;
+        d->rate = average(d->rate, d->lent_bytes, since);
+        d->net_rate = average(d->net_rate, d->lent_bytes > d->returned_bytes ? d->lent_bytes - d->returned_bytes : 0, since);
         if (d->lent_bytes)
             d->idle_since_ns = now;
-        d->lent_bytes = 0;
+        d->lent_bytes = d->returned_bytes = 0;
         if (d->rate / 2 > d->target_bytes)
             d->target_bytes = d->rate / 2;
         if (now - d->idle_since_ns >= CONFIG(pool_idle) * 1000000) {
-            d->target_bytes /= 2;
+            d->target_bytes = d->target_bytes / 2 < segment_size_bytes(i) / 32 ? 0 : d->target_bytes / 2;
             d->idle_since_ns = now;
         }
-        uint64_t least = i == 0 ? CONFIG(pool_min) : 0;
-        if (d->target_bytes < least)
-            d->target_bytes = least;
-        if (d->target_bytes < segment_size_bytes(i) / 32 && i > 0)
-            d->target_bytes = 0;        /* idle so long that not even one is kept */
-        if (d->target_bytes > cap)
-            d->target_bytes = cap;
+        d->target_bytes = within(d->target_bytes, least < cap ? least : cap, cap);
+        d->make_bytes = within(d->net_rate / 2, least, d->target_bytes);
         cap -= d->target_bytes;
     }
 }
 
-/* Bytes wanted of a size, in whole segments: one is kept as long as there is any demand at all. */
-static uint64_t wanted_bytes(unsigned size)
+/* In whole segments: one counts as long as there is any demand at all. */
+static uint64_t whole_segments(uint64_t bytes, unsigned size)
 {
-    uint64_t target = pool.demand[size].target_bytes, unit = segment_size_bytes(size);
-    uint64_t wanted = mm_round_up(target, unit);
-    return wanted > pool_cap() ? target / unit * unit : wanted;
+    uint64_t unit = segment_size_bytes(size), whole = mm_round_up(bytes, unit);
+    return whole > pool_cap() ? bytes / unit * unit : whole;
 }
+
+static uint64_t wanted_bytes(unsigned size) { return whole_segments(pool.demand[size].target_bytes, size); }
 
 static uint64_t coming_bytes(unsigned size)
 {
@@ -405,11 +415,11 @@ static struct segment *take_due_leaving(uint64_t now)
     return NULL;
 }
 
-/* A size that the pool has less of than it aims at, even when all that leaves comes back; -1: none. */
+/* A size that fresh memory should be warmed for, even when all that leaves comes back; -1: none. */
 static int size_wanted(void)
 {
     for (unsigned i = 0; i < MM_SEGMENT_SIZES; i++)
-        if (coming_bytes(i) + pool.bytes[SEGMENT_LEAVING][i] + segment_size_bytes(i) <= wanted_bytes(i))
+        if (coming_bytes(i) + pool.bytes[SEGMENT_LEAVING][i] + segment_size_bytes(i) <= whole_segments(pool.demand[i].make_bytes, i))
             return (int)i;
     return -1;
 }
@@ -487,7 +497,7 @@ uint64_t segment_due_ns(void)
         due = s->retry_ns < due ? s->retry_ns : due;
     for (unsigned i = 0; i < MM_SEGMENT_SIZES; i++) {
         const struct demand *d = &pool.demand[i];
-        if (d->lent_bytes && pool.tick_ns + TICK_NS < due)
+        if ((d->lent_bytes || d->returned_bytes) && pool.tick_ns + TICK_NS < due)
             due = pool.tick_ns + TICK_NS;
         if (d->target_bytes > (i == 0 ? CONFIG(pool_min) : 0) && d->idle_since_ns + CONFIG(pool_idle) * 1000000 < due)
             due = d->idle_since_ns + CONFIG(pool_idle) * 1000000;

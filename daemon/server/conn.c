@@ -100,6 +100,7 @@ static void on_last_census(struct job *job)
     server.past_grants += mm_load_relaxed(&heap->grants);
     server.past_grants_ahead += mm_load_relaxed(&heap->grants_ahead);
     server.past_refusals += mm_load_relaxed(&heap->refusals);
+    registry_remove(conn);
     registry_record(&conn->card);
     log_info("heap", "closed heap=%llu name=%s peak_bytes=%llu", (unsigned long long)conn->card.id, conn->card.name,
              (unsigned long long)(conn->card.peak_blocks << MM_BLOCK_SHIFT));
@@ -118,7 +119,6 @@ void conn_close(struct conn *conn)
     if (conn->pidfd >= 0)
         uv_close((uv_handle_t *)&conn->death, on_handle_closed);
     if (conn->heap) {
-        registry_remove(conn);
         conn->last_census.heap = conn->heap;
         worker_count(&conn->last_census, on_last_census);
     }

@@ -183,9 +183,21 @@ void card_update(struct heap_card *card, const struct conn *conn, const struct c
     card->wait_ns = census->wait_ns;
 }
 
+/* The last name that was looked up is kept: a list of heaps asks for the same few again and again. */
+static const char *user_name(uid_t uid)
+{
+    static struct { bool known; uid_t uid; char name[64]; } last;
+    if (!last.known || last.uid != uid) {
+        struct passwd *user = getpwuid(uid);
+        snprintf(last.name, sizeof last.name, "%s", user ? user->pw_name : "");
+        last.known = true;
+        last.uid = uid;
+    }
+    return last.name;
+}
+
 void report_heap(struct mm_report_writer *report, const struct heap_card *card)
 {
-    struct passwd *user = getpwuid(card->uid);
     struct heap_figures f = {
         .id = card->id,
         .name = card->name,
@@ -193,7 +205,7 @@ void report_heap(struct mm_report_writer *report, const struct heap_card *card)
         .state = card->condemned ? "condemned" : card->closed_ns ? "closed" : "open",
         .pid = (uint64_t)card->pid,
         .uid = card->uid,
-        .user = user ? user->pw_name : "",
+        .user = user_name(card->uid),
         .program = card->program,
         .age_ns = (card->closed_ns ? card->closed_ns : os.now_ns()) - card->opened_ns,
         .limit_bytes = card->limit_blocks << MM_BLOCK_SHIFT,

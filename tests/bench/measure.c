@@ -42,7 +42,7 @@ void measure_memory(pid_t pid, struct measure_memory *ret_memory)
 
 /* ---- Shared memory files ---- */
 
-struct memfd { ino_t inode; uint64_t size_bytes, memory_bytes; };
+struct memfd { ino_t inode; uint64_t bytes; };
 
 static int memfd_compare(const void *a, const void *b)
 {
@@ -55,9 +55,9 @@ static bool memfd_read(int directory, const char *name, struct memfd *ret_memfd)
     char target[64];
     struct stat st;
     ssize_t length = readlinkat(directory, name, target, sizeof target - 1);
-    if (length < 0 || strncmp(target, "/memfd:", 7) != 0 || fstatat(directory, name, &st, 0) < 0)
+    if (length < 7 || strncmp(target, "/memfd:", 7) != 0 || fstatat(directory, name, &st, 0) < 0)
         return false;
-    *ret_memfd = (struct memfd){ st.st_ino, (uint64_t)st.st_size, (uint64_t)st.st_blocks * 512 };
+    *ret_memfd = (struct memfd){ st.st_ino, (uint64_t)st.st_blocks * 512 };
     return true;
 }
 
@@ -85,24 +85,39 @@ static struct memfd *memfds_list(pid_t pid, size_t *ret_count)
     return list;
 }
 
-static bool memfd_is_segment(const struct memfd *memfd)
-{
-    return memfd->size_bytes == 2 << 20 || memfd->size_bytes == 32 << 20 || memfd->size_bytes == 256 << 20;
-}
-
-void measure_memfds(pid_t pid, struct measure_memfds *ret_memfds)
+uint64_t measure_segments(pid_t daemon)
 {
     size_t count;
-    struct memfd *list = memfds_list(pid, &count);
-    memset(ret_memfds, 0, sizeof *ret_memfds);
+    uint64_t total = 0;
+    struct memfd *list = memfds_list(daemon, &count);
     if (list)
         qsort(list, count, sizeof *list, memfd_compare);
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0 && list[i].inode == list[i - 1].inode)        /* another descriptor of the same file */
-            continue;
-        *(memfd_is_segment(&list[i]) ? &ret_memfds->segment_bytes : &ret_memfds->other_bytes) += list[i].memory_bytes;
-    }
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || list[i].inode != list[i - 1].inode)       /* one file can have several descriptors */
+            total += list[i].bytes;
     free(list);
+    return total;
+}
+
+uint64_t measure_controls(pid_t daemon)
+{
+    char path[64], line[512];
+    unsigned long kib;
+    bool inside = false;
+    uint64_t total = 0;
+    snprintf(path, sizeof path, "/proc/%d/smaps", (int)daemon);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof line, file)) {
+        if (strstr(line, "/memfd:morphmem-control"))
+            inside = true;
+        if (!inside || sscanf(line, "Rss: %lu", &kib) != 1)
+            continue;
+        total += (uint64_t)kib << 10;
+        inside = false;
+    }
+    if (file)
+        fclose(file);
+    return total;
 }
 
 /* ---- The machine ---- */

@@ -13,9 +13,11 @@ uint64_t measure_cpu_ns(pid_t pid);
 struct measure_memory { uint64_t anonymous_bytes, file_bytes, page_table_bytes; };
 void measure_memory(pid_t pid, struct measure_memory *ret_memory);
 
-/* Memory of the memfds that a process holds, mapped or not, each file once. Segments are those of 2, 32 or 256 MiB. */
-struct measure_memfds { uint64_t segment_bytes, other_bytes; };
-void measure_memfds(pid_t pid, struct measure_memfds *ret_memfds);
+/* Memory of the shared memory files to which a daemon holds descriptors (its segments), mapped or not, each file once. */
+uint64_t measure_segments(pid_t daemon);
+
+/* Memory of the control areas that a daemon maps. Walks its page tables: not for a daemon at work. */
+uint64_t measure_controls(pid_t daemon);
 
 /* Machine-wide, since it was started. */
 struct measure_machine { uint64_t busy_ms, stolen_ms; };

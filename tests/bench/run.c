@@ -2,7 +2,7 @@
  *
  * Each run has a daemon of its own, started for it and ended after it, so that no run finds what another one left. The
  * daemon's time on a processor counts from the start of the subject's program to its end, and its memory is counted with the
- * subject's: private memory of both, and shared memory files once, lent and pooled ones alike.
+ * subject's: private memory of both, and segments once, lent and pooled ones alike.
  */
 #define _GNU_SOURCE
 #include "tests/bench/run.h"
@@ -129,6 +129,8 @@ static int child_wait(pid_t pid, struct rusage *ret_usage)
         if (run_interrupted)
             kill(pid, SIGKILL);
     }
+    if (WIFSIGNALED(status) && !run_interrupted)
+        fprintf(stderr, "bench: a process was ended by signal %d (%s)\n", WTERMSIG(status), strsignal(WTERMSIG(status)));
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
 }
 
@@ -160,12 +162,9 @@ static void text_parse(struct figures *figures, char *text)
 static uint64_t memory_together(pid_t child, pid_t daemon)
 {
     struct measure_memory ours, its;
-    struct measure_memfds memfds;
     measure_memory(child, &ours);
     measure_memory(daemon, &its);
-    measure_memfds(daemon, &memfds);
-    return ours.anonymous_bytes + ours.file_bytes + its.anonymous_bytes + its.file_bytes + memfds.segment_bytes +
-           memfds.other_bytes;
+    return ours.anonymous_bytes + ours.file_bytes + its.anonymous_bytes + its.file_bytes + measure_segments(daemon);
 }
 
 /* Reads what the child says until it says no more, and looks at the memory of it and its daemon meanwhile. */
@@ -283,12 +282,13 @@ static int run_lanes(const struct subject *subject, const struct run_options *op
 
 /* ---- Idle clients ---- */
 
-struct idle { struct measure_memory memory; struct measure_memfds memfds; uint64_t kernel_bytes; bool has_kernel; };
+struct idle { struct measure_memory memory; uint64_t segment_bytes, control_bytes, kernel_bytes; bool has_kernel; };
 
 static void idle_look(pid_t daemon, struct idle *idle)
 {
     measure_memory(daemon, &idle->memory);
-    measure_memfds(daemon, &idle->memfds);
+    idle->segment_bytes = measure_segments(daemon);
+    idle->control_bytes = measure_controls(daemon);
     idle->has_kernel = measure_kernel_objects(&idle->kernel_bytes);
 }
 
@@ -307,7 +307,7 @@ static void idle_report(const struct idle *before, const struct idle *after, uin
 {
     double anonymous = kib_each(after->memory.anonymous_bytes, before->memory.anonymous_bytes, count);
     double tables = kib_each(after->memory.page_table_bytes, before->memory.page_table_bytes, count);
-    double control = kib_each(after->memfds.other_bytes, before->memfds.other_bytes, count);
+    double control = kib_each(after->control_bytes, before->control_bytes, count);
     double kernel = after->has_kernel ? kib_each(after->kernel_bytes, before->kernel_bytes, count) : 0;
     figures_set(figures, "kib_per_heap", anonymous + tables + control + kernel);
     figures_set(figures, "anonymous_kib", anonymous);
@@ -317,7 +317,7 @@ static void idle_report(const struct idle *before, const struct idle *after, uin
         figures_set(figures, "kernel_kib", kernel);
     else
         fprintf(stderr, "bench: idle1000: kernel objects not measured (/proc/slabinfo is for root only)\n");
-    figures_set(figures, "segments_kib", kib_each(after->memfds.segment_bytes, before->memfds.segment_bytes, count));
+    figures_set(figures, "segments_kib", kib_each(after->segment_bytes, before->segment_bytes, count));
 }
 
 static int run_idle(const struct subject *subject, const struct run_options *options, const struct host *host,

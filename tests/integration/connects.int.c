@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "shm/layout.h"
 #include "tests/lib/client.h"
 #include "tests/lib/daemon.h"
 #include "tests/lib/wire.h"
@@ -74,6 +75,32 @@ static void heaps_one_after_another(void **state)
     test_daemon_stop(daemon);
 }
 
+/* Who asks for a heap and does not wait for it. */
+static void opens_and_hangs_up(void **state)
+{
+    struct test_daemon *daemon = test_daemon_start(NULL);
+    close(wire_hello(NULL));
+    unsigned descriptors = descriptors_of(daemon->pid);
+    for (unsigned i = 0; i < 500; i++) {
+        struct wire_packet packet;
+        int fd = wire_connect(NULL);
+        assert_true(fd >= 0);
+        wire_packet_init(&packet, WIRE_HELLO, 1, 8);
+        wire_field_u64(&packet, "version", WIRE_VERSION);
+        wire_field_u64(&packet, "features", 0);
+        wire_field_u64(&packet, "layout", MM_LAYOUT_VERSION);
+        wire_field_bool(&packet, "open", true);
+        wire_field_u64(&packet, "limit_bytes", 4 * MiB);
+        wire_field_u64(&packet, "reserve_bytes", 8 * MiB);
+        wire_field_u64(&packet, "client_base", 64 * MiB);
+        wire_field_u64(&packet, "threads", 1);
+        assert_int_equal(wire_packet_send(fd, &packet), 0);
+        close(fd);
+    }
+    open_works_and_nothing_is_left(daemon, descriptors);
+    test_daemon_stop(daemon);
+}
+
 static void many_at_once(void **state)
 {
     enum { MANY = 2000 };
@@ -106,6 +133,7 @@ int main(void)
     const struct CMUnitTest cases[] = {
         test_case(one_after_another),
         test_case(heaps_one_after_another),
+        test_case(opens_and_hangs_up),
         test_case(many_at_once),
     };
     return test_run(cases);

@@ -156,10 +156,10 @@ static void truncated_packets(void **state)
 static void impossible_heaps(void **state)
 {
     static const struct { uint64_t mode, limit, reserve, base, threads; } impossible[] = {
-        { 4, 4 * MiB, 8 * MiB, 64 * MiB, 0 }, { UINT32_MAX, 4 * MiB, 8 * MiB, 64 * MiB, 0 }, { 0, 1, 8 * MiB, 64 * MiB, 0 },
-        { 0, 16 * MiB, 8 * MiB, 64 * MiB, 0 }, { 0, UINT64_MAX, UINT64_MAX, 64 * MiB, 0 }, { 0, 4 * MiB, 8 * MiB, 64 * MiB + 1, 0 },
-        { 0, 4 * MiB, 8 * MiB, UINT64_MAX - 4 * MiB + 1, 0 }, { 0, 4 * MiB, (uint64_t)1 << 60, 64 * MiB, 0 }, { 0, 4 * MiB, 8 * MiB + 1, 64 * MiB, 0 },
-        { 0, 4 * MiB, 8 * MiB, 64 * MiB, 1025 }, { 0, 4 * MiB, 8 * MiB, 64 * MiB, UINT32_MAX },
+        { 4, 4 * MiB, 8 * MiB, 64 * MiB, 4 }, { UINT32_MAX, 4 * MiB, 8 * MiB, 64 * MiB, 4 }, { 0, 1, 8 * MiB, 64 * MiB, 4 },
+        { 0, 16 * MiB, 8 * MiB, 64 * MiB, 4 }, { 0, UINT64_MAX, UINT64_MAX, 64 * MiB, 4 }, { 0, 4 * MiB, 8 * MiB, 64 * MiB + 1, 4 },
+        { 0, 4 * MiB, 8 * MiB, UINT64_MAX - 4 * MiB + 1, 4 }, { 0, 4 * MiB, (uint64_t)1 << 60, 64 * MiB, 4 }, { 0, 4 * MiB, 8 * MiB + 1, 64 * MiB, 4 },
+        { 0, 4 * MiB, 8 * MiB, 0, 4 }, { 0, 4 * MiB, 8 * MiB, 64 * MiB, 1025 }, { 0, 4 * MiB, 8 * MiB, 64 * MiB, UINT32_MAX },
     };
     begin();
     for (unsigned i = 0; i < sizeof impossible / sizeof impossible[0]; i++) {

@@ -177,7 +177,7 @@ static void connections_per_user(void **state)
 {
     struct test_daemon *daemon = test_daemon_start("--connections-per-user=4", NULL);
     int fd[4];
-    struct client client;
+    struct client client = { 0 };
     for (unsigned i = 0; i < 4; i++)
         fd[i] = wire_hello(NULL);
     assert_error(client_try(&client, "refused", 4 * MiB), MORPH_EQUOTA);

@@ -60,7 +60,7 @@ static void *work(void *context)
         }
         if (!morph_arena_bytes(brief, 200000))
             worker->error = morph_thread_error(me);
-        if (i % 8 == 7) {                                                   /* gives back, so that it has to ask again */
+        if (i % 32 == 31) {                                                 /* gives back, so that it has to ask again */
             morph_arena_free(brief);
             int r = morph_arena_new(me, &brief);
             if (r < 0) {
@@ -210,7 +210,8 @@ static void stopped_daemon_is_not_waited_for(void **state)
     assert_true(test_wait_until(morph_arena_bytes(arena, MiB) != NULL, 3000));
     for (unsigned i = 0; i < 20; i++) {
         char *at = morph_arena_bytes(arena, MiB);
-        assert_non_null(at);
+        if (!at)
+            fail_msg("after the stop, %u: %s", i, morph_error_name(morph_thread_error(me)));
         client_fill(at, MiB, i);
     }
     assert_true(test_wait_until(morph_type_register(heap, &(morph_type_spec){ .name = "node", .bytes = 24 }, &type) == 0, 3000));

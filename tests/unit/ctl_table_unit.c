@@ -118,7 +118,8 @@ static void columns_are_as_wide_as_their_widest_cell(void **state)
 {
     assert_table(json_pack("[{s:i, s:s, s:i, s:i, s:s}, {s:i, s:s, s:I, s:I, s:s}]",
                            "id", 3, "name", "trees", "bytes", 512, "age_ns", 5, "state", "open",
-                           "id", 1234567, "name", "x", "bytes", (json_int_t)(64 * KIB * KIB), "age_ns", (json_int_t)(SECOND * 245), "state", "closed"),
+                           "id", 1234567, "name", "x", "bytes", (json_int_t)(64 * KIB * KIB), "age_ns",
+                           (json_int_t)(SECOND * 245), "state", "closed"),
                  "     ID  NAME       SIZE        AGE  STATE\n"
                  "      3  trees     512 B       5 ns  open\n"
                  "1234567  x      64.0 MiB  4 min 5 s  closed\n");

@@ -19,7 +19,8 @@
 
 static void values_are_found_by_their_whole_key(void **state)
 {
-    static const char meminfo[] = "MemTotal:       24683900 kB\nMemFree:          100 kB\nMemAvailable:   24300000 kB\nHugePages_Total:       7\n";
+    static const char meminfo[] =
+        "MemTotal:       24683900 kB\nMemFree:          100 kB\nMemAvailable:   24300000 kB\nHugePages_Total:       7\n";
     static const char stat[] = "file 999\nfile_mapped 5\ninactive_file 4096\ntotal_inactive_file 8192\n";
     uint64_t value = 0;
     assert_true(mm_machine_parse_value(meminfo, "MemTotal", &value));
@@ -55,7 +56,8 @@ static void limits_know_what_no_limit_looks_like(void **state)
 
 static void groups_are_found_in_both_trees(void **state)
 {
-    static const char hybrid[] = "11:name=systemd:/\n9:cpu,cpuacct:/a\n4:hugetlb,memory:/docker/7f:x\n3:memory_recursive:/no\n0::/user.slice/u 1\n";
+    static const char hybrid[] =
+        "11:name=systemd:/\n9:cpu,cpuacct:/a\n4:hugetlb,memory:/docker/7f:x\n3:memory_recursive:/no\n0::/user.slice/u 1\n";
     char group[64] = "untouched";
     assert_true(mm_machine_parse_cgroup(hybrid, false, group, sizeof group));
     assert_string_equal(group, "/docker/7f:x");
@@ -97,9 +99,11 @@ static void mounts_are_found_with_their_top(void **state)
 
 static void huge_pages_follow_the_kernels_rules(void **state)
 {
-    static const char never[] = "always within_size advise [never] deny force\n", advise[] = "always within_size [advise] never deny force\n";
+    static const char never[] = "always within_size advise [never] deny force\n";
+    static const char advise[] = "always within_size [advise] never deny force\n";
     static const char deny[] = "always within_size advise never [deny] force\n", force[] = "always within_size advise never deny [force]\n";
-    static const char own_inherit[] = "always [inherit] within_size advise never\n", own_never[] = "always inherit within_size advise [never]\n";
+    static const char own_inherit[] = "always [inherit] within_size advise never\n";
+    static const char own_never[] = "always inherit within_size advise [never]\n";
     static const char own_advise[] = "always inherit within_size [advise] never\n";
     assert_true(mm_machine_parse_shmem_huge(advise, NULL));
     assert_true(mm_machine_parse_shmem_huge("[always] within_size\n", NULL));

@@ -1,0 +1,38 @@
+#!/bin/sh
+# install.sh PREFIX SOURCES — is what `make install` left below PREFIX enough? Builds programs with pkg-config alone, in a directory outside the
+# tree, runs them under a daemon of the installation, and looks for everything that should be there. Needs no rights.
+set -eu
+
+prefix=$1 sources=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+export PKG_CONFIG_PATH="$prefix/lib/pkgconfig" LD_LIBRARY_PATH="$prefix/lib"
+unset MORPHMEM_SOCKET MORPHMEMD || :
+
+for file in bin/morphmemd bin/morphmemctl lib/libmorphmem.so lib/libmorphmem.a lib/pkgconfig/morphmem.pc \
+    include/morphmem/morphmem.h include/morphmem/fast.h include/morphmem/error.h \
+    share/man/man3/libmorphmem.3 share/man/man5/morphmemd.conf.5 share/man/man8/morphmemctl.8 share/man/man8/morphmemd.8 \
+    share/bash-completion/completions/morphmemctl etc/morphmem/morphmemd.conf \
+    lib/systemd/system/morphmemd.service lib/systemd/system/morphmemd.socket lib/tmpfiles.d/morphmem.conf lib/sysusers.d/morphmem.conf; do
+    [ -e "$prefix/$file" ] || { echo "missing after make install: $file" >&2; exit 1; }
+done
+
+# Nothing but morph_* leaves the library.
+strays=$(nm -D --defined-only "$prefix/lib/libmorphmem.so" | awk '$2 != "A" { print $3 }' | sed 's/@.*//' | grep -v '^morph_[a-z]' || :)
+[ -z "$strays" ] || { echo "symbols that should be hidden: $strays" >&2; exit 1; }
+
+"$prefix/bin/morphmemd" --config "$prefix/etc/morphmem/morphmemd.conf" --print-config >config
+grep -q '^pool_min = 8M$' config
+
+for example in compiler pool; do
+    # shellcheck disable=SC2046
+    cc -std=gnu11 -Wall -Wextra -Werror "$sources/example_$example.c" -o "$example" $(pkg-config --cflags --libs morphmem)
+    "$prefix/bin/morphmemctl" run -- "./$example" >"$example.out" 2>"$example.err" || { cat "$example.out" "$example.err" >&2; exit 1; }
+    [ -s "$example.out" ]
+    grep -q closed "$example.err"
+done
+# shellcheck disable=SC2046
+cc -std=gnu11 "$sources/example_compiler.c" -o static $(pkg-config --cflags morphmem) "$prefix/lib/libmorphmem.a" $(pkg-config --static --libs-only-other --libs-only-l morphmem | sed 's/-lmorphmem//')
+"$prefix/bin/morphmemctl" run -- ./static >static.out 2>&1
+echo "the installation in $prefix works for user $(id -u)"
