@@ -51,10 +51,35 @@ static void run_leave(struct mm_run *run, const struct morph_bump *bump)
     mm_store_relaxed(&run->used_bytes, (uint64_t)(bump->cursor - (char *)run));
 }
 
+/* Gives back the runs that a reset or release left empty; false if there was none. */
+static bool arena_shed(struct morph__arena *arena)
+{
+    bool any = false;
+    for (int which = TYPED; which <= RAW; which++) {
+        uint64_t *link = NULL;
+        for (struct mm_run *run = arena->chain[which].first, *next; run; run = next) {
+            next = run_next(run);
+            if (run_in_use(arena, run)) {
+                link = &run->client_word[0];
+                continue;
+            }
+            if (link)
+                *link = (uintptr_t)next;
+            else
+                arena->chain[which].first = next;
+            morph__run_return(arena->space.thread, run);
+            any = true;
+        }
+    }
+    return any;
+}
+
 static int run_obtain(struct morph__arena *arena, int which, uint32_t want, uint32_t min, struct mm_run **ret_run)
 {
     bool zeroed;
     int r = morph__run_obtain(arena->space.thread, want, min, ret_run, &zeroed);
+    if (r < 0 && arena_shed(arena))             /* empty runs of the wrong size: in other hands they are the right one */
+        r = morph__run_obtain(arena->space.thread, want, min, ret_run, &zeroed);
     if (r < 0)
         return r;
     struct mm_run *run = *ret_run;
@@ -71,13 +96,30 @@ static void chain_insert(struct chain *chain, struct mm_run *run)
     *link = run;
 }
 
-/* The first empty run behind the current one with room for `bytes`. */
-static struct mm_run *chain_find_empty(const struct morph__arena *arena, const struct chain *chain, uint64_t bytes)
+static struct mm_run *chain_rest(const struct chain *chain) { return chain->current ? run_next(chain->current) : chain->first; }
+
+static bool run_fits(const struct morph__arena *arena, struct mm_run *run, uint64_t bytes)
 {
-    struct mm_run *run = chain->current ? run_next(chain->current) : chain->first;
-    while (run && (run_in_use(arena, run) || (uint64_t)(run_end(run) - run_first_byte(run)) < bytes))
+    return !run_in_use(arena, run) && (uint64_t)(run_end(run) - run_first_byte(run)) >= bytes;
+}
+
+/* The first empty run behind the current one with room for `bytes`. */
+static struct mm_run *chain_find_first(const struct morph__arena *arena, const struct chain *chain, uint64_t bytes)
+{
+    struct mm_run *run = chain_rest(chain);
+    while (run && !run_fits(arena, run, bytes))
         run = run_next(run);
     return run;
+}
+
+/* The smallest one. */
+static struct mm_run *chain_find_best(const struct morph__arena *arena, const struct chain *chain, uint64_t bytes)
+{
+    struct mm_run *best = NULL;
+    for (struct mm_run *run = chain_rest(chain); run; run = run_next(run))
+        if (run_fits(arena, run, bytes) && (!best || run->blocks < best->blocks))
+            best = run;
+    return best;
 }
 
 static void chain_enter(struct morph__arena *arena, int which, struct mm_run *run)
@@ -96,7 +138,7 @@ static void chain_enter(struct morph__arena *arena, int which, struct mm_run *ru
 static int chain_advance(struct morph__arena *arena, int which, uint64_t bytes)
 {
     struct chain *chain = &arena->chain[which];
-    struct mm_run *run = chain_find_empty(arena, chain, bytes);
+    struct mm_run *run = chain_find_first(arena, chain, bytes);
     if (!run) {
         uint32_t needed = (uint32_t)mm_blocks_for(bytes + MM_RUN_HEADER_BYTES);
         uint32_t want = morph__run_next_blocks(arena->space.heap, chain->last_blocks, needed);
@@ -114,7 +156,7 @@ static int chain_advance(struct morph__arena *arena, int which, uint64_t bytes)
 static char *chain_alone(struct morph__arena *arena, int which, uint64_t bytes)
 {
     struct chain *chain = &arena->chain[which];
-    struct mm_run *run = chain_find_empty(arena, chain, bytes);
+    struct mm_run *run = chain_find_best(arena, chain, bytes);
     if (!run) {
         uint64_t blocks = mm_blocks_for(bytes + MM_RUN_HEADER_BYTES);
         if (bytes > arena->space.heap->limit_bytes || blocks > arena->space.heap->limit_bytes >> MM_BLOCK_SHIFT)

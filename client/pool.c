@@ -192,18 +192,25 @@ static uint32_t blocks_for_pages(uint64_t count)
     return (uint32_t)blocks;
 }
 
+/* A run of more pages than this has a span of its own, so that no half of a span is left over beside it. */
+#define SHARED_SPAN_PAGES 64u
+
 static struct mm_pool_page *pool_take_pages(struct morph__pool *pool, uint32_t count, enum mm_pool_page_kind kind)
 {
-    struct mm_pool_page *page = pool_find_pages(pool, count, kind);
+    bool alone = count > SHARED_SPAN_PAGES;
+    struct mm_pool_page *page = alone ? NULL : pool_find_pages(pool, count, kind);
     if (page)
         return page;
     uint32_t min = blocks_for_pages(count);
-    struct span *span = span_new(pool, morph__run_next_blocks(pool->space.heap, pool->last_blocks, min), min);
+    struct span *span = span_new(pool, alone ? min : morph__run_next_blocks(pool->space.heap, pool->last_blocks, min), min);
     if (!span)
         return NULL;
-    pool->last_blocks = span->run->blocks;
     uint32_t first = mm_pool_meta_pages(span->run->blocks);
     pages_mark(span, first, pages_described(span, first, count), false);
+    if (alone)
+        span->longest = 0;              /* what is left of it is for growing in place */
+    else
+        pool->last_blocks = span->run->blocks;
     return pages_describe(span, first, count, kind);
 }
 
@@ -293,15 +300,19 @@ static bool slab_has_free(const struct mm_pool_page *slab, const char *memory)
     return false;
 }
 
-static int slab_give(struct morph__pool *pool, struct mm_pool_page *slab, char *memory)
+/* Is `memory` the start of a cell that is in use? */
+static bool cell_in_use(const struct mm_pool_page *slab, const char *memory)
 {
     uint64_t off = (uint64_t)(memory - page_address(slab));
     uint64_t index = off * cell_reciprocal[slab->size_class] >> 32;
-    struct cell *cell = (struct cell *)memory;
-    uint64_t canary = CANARY ^ (uintptr_t)memory;
-    if (index * mm_pool_class_bytes(slab->size_class) != off || index >= slab->fresh || (cell->canary == canary && slab_has_free(slab, memory)))
-        return MORPH_EINVALID;
-    *cell = (struct cell){ .next_off = slab->free_off, .canary = canary };
+    if (index * mm_pool_class_bytes(slab->size_class) != off || index >= slab->fresh)
+        return false;
+    return ((const struct cell *)memory)->canary != (CANARY ^ (uintptr_t)memory) || !slab_has_free(slab, memory);
+}
+
+static void slab_give(struct morph__pool *pool, struct mm_pool_page *slab, char *memory)
+{
+    *(struct cell *)memory = (struct cell){ .next_off = slab->free_off, .canary = CANARY ^ (uintptr_t)memory };
     slab->free_off = (uint32_t)(memory - (char *)run_of(slab));
     if (slab->used == slab->capacity)
         bin_push(pool, slab);
@@ -311,7 +322,19 @@ static int slab_give(struct morph__pool *pool, struct mm_pool_page *slab, char *
         bin_unlink(pool, slab);
         pool_give_pages(pool, slab, slab->pages);
     }
-    return 0;
+}
+
+/* At the limit: slabs that are empty and only kept in case give their pages back. */
+static void pool_purge(struct morph__pool *pool)
+{
+    for (uint32_t c = 0; c < MM_POOL_CLASSES; c++)
+        for (struct mm_pool_page *slab = pool->bin[c], *next; slab; slab = next) {
+            next = (struct mm_pool_page *)(uintptr_t)slab->next;
+            if (slab->used)
+                continue;
+            bin_unlink(pool, slab);
+            pool_give_pages(pool, slab, slab->pages);
+        }
 }
 
 /* ---- From an address to what it is ---- */
@@ -334,6 +357,16 @@ static struct mm_pool_page *page_of(const struct morph__pool *pool, const void *
     return page->kind == MM_PAGE_SLAB || page->kind == MM_PAGE_LARGE ? page : NULL;
 }
 
+/* The page of an allocation that starts at `memory`; NULL: there is none. */
+static struct mm_pool_page *page_in_use(const struct morph__pool *pool, const void *memory)
+{
+    struct mm_pool_page *page = page_of(pool, memory);
+    if (!page)
+        return NULL;
+    bool in_use = page->kind == MM_PAGE_SLAB ? cell_in_use(page, memory) : page_address(page) == memory;
+    return in_use ? page : NULL;
+}
+
 static uint64_t page_usable(const struct mm_pool_page *page)
 {
     return page->kind == MM_PAGE_SLAB ? mm_pool_class_bytes(page->size_class) : (uint64_t)page->pages * MM_PAGE_BYTES;
@@ -341,33 +374,50 @@ static uint64_t page_usable(const struct mm_pool_page *page)
 
 /* ---- Allocating and freeing, unlocked ---- */
 
+static void *large_new(struct morph__pool *pool, uint64_t bytes)
+{
+    uint32_t pages = (uint32_t)((bytes + MM_PAGE_BYTES - 1) >> PAGE_SHIFT);
+    struct mm_pool_page *page = pool_take_pages(pool, pages, MM_PAGE_LARGE);
+    if (!page) {
+        pool_purge(pool);
+        page = pool_take_pages(pool, pages, MM_PAGE_LARGE);
+    }
+    return page ? page_address(page) : NULL;
+}
+
+static struct mm_pool_page *slab_obtain(struct morph__pool *pool, uint32_t size_class)
+{
+    struct mm_pool_page *slab = slab_new(pool, size_class);
+    if (slab)
+        return slab;
+    pool_purge(pool);
+    return slab_new(pool, size_class);
+}
+
 static void *pool_malloc(struct morph__pool *pool, uint64_t bytes)
 {
     if (bytes > MM_POOL_CELL_MAX) {
-        if (bytes > pool->space.heap->limit_bytes) {
-            pool->error = MORPH_ENOMEM;
-            return NULL;
-        }
-        struct mm_pool_page *page = pool_take_pages(pool, (uint32_t)((bytes + MM_PAGE_BYTES - 1) >> PAGE_SHIFT), MM_PAGE_LARGE);
-        return page ? page_address(page) : NULL;
+        if (bytes <= pool->space.heap->limit_bytes)
+            return large_new(pool, bytes);
+        pool->error = MORPH_ENOMEM;
+        return NULL;
     }
     uint32_t size_class = mm_pool_class_of((uint32_t)bytes);
     struct mm_pool_page *slab = pool->bin[size_class];
-    if (!slab && !(slab = slab_new(pool, size_class)))
+    if (!slab && !(slab = slab_obtain(pool, size_class)))
         return NULL;
     return slab_take(pool, slab);
 }
 
 static int pool_free(struct morph__pool *pool, void *memory)
 {
-    struct mm_pool_page *page = page_of(pool, memory);
+    struct mm_pool_page *page = page_in_use(pool, memory);
     if (!page)
         return MORPH_EINVALID;
     if (page->kind == MM_PAGE_SLAB)
-        return slab_give(pool, page, memory);
-    if (page_address(page) != memory)
-        return MORPH_EINVALID;
-    pool_give_pages(pool, page, page->pages);
+        slab_give(pool, page, memory);
+    else
+        pool_give_pages(pool, page, page->pages);
     return 0;
 }
 
@@ -406,8 +456,8 @@ static bool resize_in_place(struct morph__pool *pool, struct mm_pool_page *page,
 
 static void *pool_realloc(struct morph__pool *pool, void *memory, uint64_t bytes)
 {
-    struct mm_pool_page *page = page_of(pool, memory);
-    if (!page || (page->kind == MM_PAGE_LARGE && page_address(page) != memory)) {
+    struct mm_pool_page *page = page_in_use(pool, memory);
+    if (!page) {
         pool->error = MORPH_EINVALID;
         return NULL;
     }
@@ -537,7 +587,7 @@ size_t morph_usable(morph_pool *public_pool, const void *memory)
     if (!pool || !memory)
         return 0;
     pool_lock(pool);
-    struct mm_pool_page *page = page_of(pool, memory);
+    struct mm_pool_page *page = page_in_use(pool, memory);
     size_t bytes = page ? page_usable(page) : 0;
     pool_unlock(pool);
     return bytes;

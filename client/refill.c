@@ -141,14 +141,14 @@ static struct mm_run *take_spare(struct morph__thread *thread, uint32_t want, ui
     return run;
 }
 
-int morph__run_obtain(struct morph__thread *thread, uint32_t want, uint32_t min, struct mm_run **ret_run, bool *ret_zeroed)
+/* From the spare runs, the ring, or by asking. 0 or a negative code. */
+static int run_find(struct morph__thread *thread, uint32_t want, uint32_t min, struct mm_run **ret_run, bool *ret_zeroed)
 {
-    struct morph_heap *heap = thread->heap;
     struct mm_slot *slot = thread->slot;
     struct mm_cell cell;
     uint32_t left;
     bool asked = false;
-    int r = morph__status(heap);
+    int r = morph__status(thread->heap);
     while (r == 0 && !(*ret_run = take_spare(thread, want, min, ret_zeroed))) {
         if (mm_ring_take(slot, &cell, &left)) {
             r = cell_take_in(thread, &cell);
@@ -161,12 +161,35 @@ int morph__run_obtain(struct morph__thread *thread, uint32_t want, uint32_t min,
         r = ring_wait(thread);
         (void)mm_xchg_seq_cst(&slot->state, state);
     }
-    if (r < 0 && !morph__status(heap)) {        /* refused or late: another thread may have freed something meanwhile */
-        *ret_run = take_spare(thread, want, min, ret_zeroed);
-        r = *ret_run ? 0 : r;
+    return r;
+}
+
+/* Gives every spare run back; false if there was none. What is spare is in pieces that were too small, and counts against the bound. */
+static bool give_spare(struct morph__thread *thread)
+{
+    struct morph_heap *heap = thread->heap;
+    struct mm_run *run;
+    bool zeroed, any = false;
+    pthread_mutex_lock(&heap->lock);
+    while ((run = morph__spare_take(heap, 1u << 30, 1, &zeroed))) {
+        if (!mm_give_put(thread->slot, morph__block_of(heap, run), run->blocks)) {
+            morph__spare_put(heap, (char *)run, run->blocks, false);
+            break;
+        }
+        any = true;
     }
+    pthread_mutex_unlock(&heap->lock);
+    return any;
+}
+
+int morph__run_obtain(struct morph__thread *thread, uint32_t want, uint32_t min, struct mm_run **ret_run, bool *ret_zeroed)
+{
+    int r = run_find(thread, want, min, ret_run, ret_zeroed);
+    bool refused = r < 0 && !morph__status(thread->heap) && r != MORPH_ETIMEOUT;
+    if (refused && give_spare(thread))          /* the daemon takes gifts before it hears requests */
+        r = run_find(thread, want, min, ret_run, ret_zeroed);
     if (r == 0)
-        touch(heap, (const char *)*ret_run, (*ret_run)->blocks);
+        touch(thread->heap, (const char *)*ret_run, (*ret_run)->blocks);
     return r;
 }
 

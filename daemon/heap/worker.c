@@ -316,6 +316,7 @@ static void on_count(struct job *job)
 {
     struct census *census = (struct census *)job;
     struct worker *worker = census->heap->worker;
+    census->job.run = census->done;     /* its next way is back */
     census->next = worker->censuses;
     worker->censuses = census;
 }
@@ -349,7 +350,6 @@ static bool census_step(struct worker *worker)
     if (whole && !service.done)
         return true;
     worker->censuses = census->next;
-    census->job.run = census->done;
     loop_post(&census->job);
     return true;
 }

@@ -139,12 +139,14 @@ static void on_hello(struct conn *conn, const struct mm_message *message)
     }
     conn->greeted = true;
     conn->deadline_ns = 0;
-    conn_send(conn, &answer, fds, hello->open ? 3 : 0);
-    if (!hello->open)
+    if (!hello->open) {
+        conn_send(conn, &answer, NULL, 0);
         return;
+    }
+    worker_adopt(conn->heap);           /* first: if nobody is there to be sent anything, the heap is released by its worker */
+    conn_send(conn, &answer, fds, 3);
     close(fds[0]);
     close(fds[2]);
-    worker_adopt(conn->heap);
     log_info("heap", "opened heap=%llu name=%s pid=%d uid=%u limit_bytes=%llu", (unsigned long long)conn->card.id, conn->card.name,
              (int)conn->pid, (unsigned)conn->uid, (unsigned long long)answer.as.welcome.limit_bytes);
 }

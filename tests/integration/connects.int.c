@@ -78,7 +78,7 @@ static void heaps_one_after_another(void **state)
 /* Who asks for a heap and does not wait for it. */
 static void opens_and_hangs_up(void **state)
 {
-    struct test_daemon *daemon = test_daemon_start(NULL);
+    struct test_daemon *daemon = test_daemon_start("--pool-max=16M", NULL);
     close(wire_hello(NULL));
     unsigned descriptors = descriptors_of(daemon->pid);
     for (unsigned i = 0; i < 500; i++) {

@@ -26,10 +26,10 @@ static uint64_t mapped_bytes(const struct wire_heap *heap)
 
 static void old_contents_cannot_be_read(void **state)
 {
-    struct test_daemon *daemon = test_daemon_start(NULL);
+    struct test_daemon *daemon = test_daemon_start("--pool-min=0", NULL);      /* no fresh memory: what is warm has been used */
     struct wire_heap heap;
     uint64_t lent_again = 0;
-    for (unsigned round = 0; round < 30; round++) {
+    for (unsigned round = 0; round < 200 && lent_again < 20; round++) {
         assert_int_equal(wire_heap_open(&heap, "secret", 8 * MiB), 0);
         uint64_t bytes = mapped_bytes(&heap);
         assert_true(bytes >= 2 * MiB);
@@ -40,7 +40,7 @@ static void old_contents_cannot_be_read(void **state)
         assert_true(test_wait_until(test_stat("pool_leaving_bytes") == 0 && test_stat("pool_zeroing_bytes") == 0 && test_heaps() == 0, 5000));
         lent_again = test_stat("segments_recycled");
     }
-    assert_true(lent_again > 0);                                            /* memory did go round, so the scan meant something */
+    assert_true(lent_again >= 20);                                          /* memory did go round, so the scan meant something */
     test_daemon_stop(daemon);
 }
 
@@ -130,15 +130,15 @@ static unsigned common(const struct inodes *a, const struct inodes *b)
 
 static void same_user_gets_them_again(void **state)
 {
-    struct test_daemon *daemon = test_daemon_start(NULL);
+    struct test_daemon *daemon = test_daemon_start("--pool-min=0", NULL);
     unsigned shared = 0;
     struct inodes before = inodes_of((uid_t)-1);
-    for (unsigned i = 0; i < 10; i++) {
+    for (unsigned i = 0; i < 100 && shared < 5; i++) {
         struct inodes now = inodes_of((uid_t)-1);
         shared += common(&before, &now);
         before = now;
     }
-    assert_true(shared > 0);
+    assert_true(shared >= 5);
     test_daemon_stop(daemon);
 }
 
@@ -146,7 +146,7 @@ static void another_user_never_gets_them(void **state)
 {
     if (geteuid() != 0)
         test_skip("needs root, to act as two users");
-    struct test_daemon *daemon = test_daemon_start(NULL);
+    struct test_daemon *daemon = test_daemon_start("--pool-min=0", NULL);
     struct inodes mine[10], other[10];
     for (unsigned i = 0; i < 10; i++) {
         mine[i] = inodes_of((uid_t)-1);
@@ -167,8 +167,7 @@ static void kept_segments_are_not_lent(void **state)
     write_everywhere(&heap, bytes);
     close(heap.fd);                                                         /* the heap is over, the mapping stays */
     assert_true(test_wait_until(test_heaps() == 0, 2000));
-    assert_true(test_wait_until(test_stat("pool_leaving_bytes") == 0, 5000));
-    assert_true(test_stat("segments_destroyed") > destroyed);
+    assert_true(test_wait_until(test_stat("segments_destroyed") > destroyed && test_stat("pool_leaving_bytes") == 0, 5000));
     for (uint64_t *at = (uint64_t *)heap.base; (char *)at < heap.base + bytes; at += 512)
         assert_true(*at == 0);                                              /* it was emptied: nothing is held for it */
     for (unsigned i = 0; i < 20; i++) {

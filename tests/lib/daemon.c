@@ -132,7 +132,10 @@ static bool cleanup(void)
     while (running) {
         struct test_daemon *daemon = running;
         any = true;
-        if (daemon->pid) {
+        int status;
+        if (daemon->pid && waitpid(daemon->pid, &status, WNOHANG) == daemon->pid)
+            print_error("morphmemd %d had died: status 0x%x\n", (int)daemon->pid, status);
+        else if (daemon->pid) {
             kill(daemon->pid, SIGKILL);
             waitpid(daemon->pid, NULL, 0);
         }
