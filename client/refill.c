@@ -164,12 +164,14 @@ static int run_find(struct morph__thread *thread, uint32_t want, uint32_t min, s
     return r;
 }
 
-/* Gives every spare run back; false if there was none. What is spare is in pieces that were too small, and counts against the bound. */
+/* Gives every spare run back, and wants nothing ahead; false if there was none. What is spare is in pieces that were too small, and counts
+ * against the bound. */
 static bool give_spare(struct morph__thread *thread)
 {
     struct morph_heap *heap = thread->heap;
     struct mm_run *run;
     bool zeroed, any = false;
+    mm_store_seq_cst(&thread->slot->wish_blocks, 0);
     pthread_mutex_lock(&heap->lock);
     while ((run = morph__spare_take(heap, 1u << 30, 1, &zeroed))) {
         if (!mm_give_put(thread->slot, morph__block_of(heap, run), run->blocks)) {
@@ -182,11 +184,13 @@ static bool give_spare(struct morph__thread *thread)
     return any;
 }
 
+static bool refused(const struct morph_heap *heap, int r) { return r < 0 && r != MORPH_ETIMEOUT && !morph__status(heap); }
+
 int morph__run_obtain(struct morph__thread *thread, uint32_t want, uint32_t min, struct mm_run **ret_run, bool *ret_zeroed)
 {
     int r = run_find(thread, want, min, ret_run, ret_zeroed);
-    bool refused = r < 0 && !morph__status(thread->heap) && r != MORPH_ETIMEOUT;
-    if (refused && give_spare(thread))          /* the daemon takes gifts before it hears requests */
+    /* The daemon takes gifts before it hears requests. What it had still granted ahead comes in with the next round and goes back too. */
+    for (unsigned round = 0; round < MM_RING_CELLS && refused(thread->heap, r) && give_spare(thread); round++)
         r = run_find(thread, want, min, ret_run, ret_zeroed);
     if (r == 0)
         touch(thread->heap, (const char *)*ret_run, (*ret_run)->blocks);

@@ -3,6 +3,7 @@
 #include "proto/packet.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -80,11 +81,16 @@ int mm_packet_recv(int socket, void *packet, size_t capacity, size_t *ret_bytes,
         header.msg_controllen = CMSG_LEN(fd_capacity * sizeof(int));
     }
     ssize_t bytes;
-    do
+    bool reset = false;
+    for (;;) {
         bytes = recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    while (bytes < 0 && errno == EINTR);
-    if (bytes < 0)
-        return -errno;
+        if (bytes >= 0)
+            break;
+        if (errno == ECONNRESET && !reset)
+            reset = true;               /* it closed with packets of ours unread: told once, before what it had still to say */
+        else if (errno != EINTR)
+            return -errno;
+    }
 
     int fds[MM_PACKET_FDS];
     unsigned fd_count = fds_take(&header, fds);

@@ -101,6 +101,25 @@ static void opens_and_hangs_up(void **state)
     test_daemon_stop(daemon);
 }
 
+/* Figures are asked for while the heaps that they are about come to their end. */
+static void asks_while_heaps_end(void **state)
+{
+    unsigned many = 1500 / (test_sanitized() ? 10 : 1);
+    struct test_daemon *daemon = test_daemon_start(NULL);
+    for (unsigned i = 0; i < many; i++) {
+        struct wire_heap heap;
+        struct test_type_count type[4];
+        assert_int_equal(wire_heap_open(&heap, "brief", 4 * MiB), 0);
+        wire_heap_close(&heap);
+        if (i % 2)
+            (void)test_heaps();
+        else
+            (void)test_types(heap.id, type, 4);
+    }
+    assert_true(test_wait_until(test_heaps() == 0, 5000));
+    test_daemon_stop(daemon);
+}
+
 static void many_at_once(void **state)
 {
     enum { MANY = 2000 };
@@ -134,6 +153,7 @@ int main(void)
         test_case(one_after_another),
         test_case(heaps_one_after_another),
         test_case(opens_and_hangs_up),
+        test_case(asks_while_heaps_end),
         test_case(many_at_once),
     };
     return test_run(cases);
