@@ -116,7 +116,6 @@ static void heap_free(struct morph_heap *heap)
             next = type->next;
             free(type);
         }
-    free(heap->type);
     if (heap->base)
         munmap(heap->base, heap->reserve_bytes);
     if (heap->span_back)

@@ -59,8 +59,6 @@ struct morph_heap {
     struct morph__space  *space;        /* list of arenas and pools */
     uint64_t        space_taken[MM_SPACES / 64];
     struct morph__type *type_bucket[MORPH__TYPE_BUCKETS];
-    struct morph__type **type;          /* by id - 1 */
-    uint32_t        type_room;
 };
 
 struct morph__thread {

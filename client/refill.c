@@ -152,6 +152,7 @@ static int run_find(struct morph__thread *thread, uint32_t want, uint32_t min, s
     while (r == 0 && !(*ret_run = take_spare(thread, want, min, ret_zeroed))) {
         if (mm_ring_take(slot, &cell, &left)) {
             r = cell_take_in(thread, &cell);
+            asked &= cell.seq != slot->request_seq;     /* answered; should another thread be quicker to take it, we ask again */
             continue;
         }
         if (!asked)

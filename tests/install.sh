@@ -25,7 +25,7 @@ strays=$(nm -D --defined-only "$prefix/lib/libmorphmem.so" | awk '$2 != "A" { pr
 "$prefix/bin/morphmemd" --config "$prefix/etc/morphmem/morphmemd.conf" --print-config >config
 grep -q '^pool_min = 8M$' config
 
-for example in compiler pool; do
+for example in readme compiler pool; do
     # shellcheck disable=SC2046
     cc -std=gnu11 -Wall -Wextra -Werror "$sources/example_$example.c" -o "$example" $(pkg-config --cflags --libs morphmem)
     "$prefix/bin/morphmemctl" run -- "./$example" >"$example.out" 2>"$example.err" || { cat "$example.out" "$example.err" >&2; exit 1; }

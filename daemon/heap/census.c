@@ -17,12 +17,13 @@ static struct mm_run run_copy(const char *at)
     return copy;
 }
 
-static bool run_granted(const struct heap *heap, uint32_t block, uint32_t blocks)
+/* How many of `blocks` blocks from `block` on are granted, without a gap. */
+static uint32_t run_granted(const struct heap *heap, uint32_t block, uint32_t blocks)
 {
-    for (uint64_t b = block; b < (uint64_t)block + blocks; b++)
-        if (heap_block_state(heap, b) != MM_BLOCK_ARENA)
-            return false;
-    return true;
+    uint32_t granted = 0;
+    while (granted < blocks && heap_block_state(heap, (uint64_t)block + granted) == MM_BLOCK_ARENA)
+        granted++;
+    return granted;
 }
 
 /* Where the bump cursor of the run's owner stands, as an offset; 0 if it is not in this run, or belongs to another generation. */
@@ -99,25 +100,25 @@ static void count_pool_run(struct census *census, const struct mm_run *run, uint
     census->pool_objects += objects;
 }
 
-/* One run, or one block that makes no sense; moves on behind it. */
-static void next_run(struct census *census)
+/* One run, or blocks that make no sense; moves on behind what it looked at, so that no header makes it look twice. Returns its cost in
+ * steps. */
+static unsigned next_run(struct census *census)
 {
     struct heap *heap = census->heap;
     uint32_t block = census->block++;
     if (heap_block_state(heap, block) != MM_BLOCK_ARENA)
-        return;
+        return 1;
     struct mm_run run = run_copy(run_at(heap, block));
-    if (run.magic != MM_RUN_MAGIC || run.use >= MM_RUN_USES || run.blocks == 0 || !run_granted(heap, block, run.blocks)) {
-        census->spare_bytes += MM_BLOCK_BYTES;  /* granted, and nothing that we know of is in it */
-        return;
-    }
-    census->block = block + run.blocks;
-    if (run.use == MM_RUN_SPARE)
-        census->spare_bytes += (uint64_t)run.blocks << MM_BLOCK_SHIFT;
+    bool sane = run.magic == MM_RUN_MAGIC && run.use < MM_RUN_USES && run.blocks > 0;
+    uint32_t granted = run_granted(heap, block, sane ? run.blocks : 1);
+    census->block = block + granted;
+    if (!sane || granted < run.blocks || run.use == MM_RUN_SPARE)
+        census->spare_bytes += (uint64_t)granted << MM_BLOCK_SHIFT;     /* nothing that we know of is in it */
     else if (run.use == MM_RUN_POOL)
         count_pool_run(census, &run, block);
     else
         count_bump_run(census, &run, block);
+    return granted + (run.use == MM_RUN_POOL ? MM_POOL_SPAN_PAGES : 1);
 }
 
 static void next_object(struct census *census)
@@ -159,13 +160,13 @@ bool census_slice(struct census *census, unsigned steps)
     uint32_t blocks = census->heap->mapped_chunks * MM_CHUNK_BLOCKS;
     if (census->block == 0 && census->at == census->end)
         count_slots_and_spaces(census);
-    for (unsigned i = 0; i < steps; i++) {
-        if (census->at < census->end)
+    for (unsigned done = 0; done < steps && (census->at < census->end || census->block < blocks);) {
+        if (census->at < census->end) {
             next_object(census);
-        else if (census->block < blocks)
-            next_run(census);
-        else
-            break;
+            done++;
+        } else {
+            done += next_run(census);
+        }
     }
     if (census->at < census->end || census->block < blocks)
         return false;

@@ -88,7 +88,7 @@ struct heap_request {
 };
 
 /* Makes a heap with its control area, its first segment and a first grant in slot 0. On success *ret_fds holds the descriptors to send
- * in this order: control area, doorbell (borrowed), segment; *ret_fd_count of them, of which the caller closes all but the doorbell.
+ * in this order: control area, doorbell (borrowed), segment; the caller closes all but the doorbell.
  * Returns NULL and a positive morphmem error number in *ret_error. Loop thread. */
 struct heap *heap_new(const struct heap_request *request, int ret_fds[3], int *ret_error);
 
@@ -101,8 +101,13 @@ static inline uint64_t heap_limit_left(const struct heap *heap)
     return granted < limit ? limit - granted : 0;
 }
 
-/* Grants a run of `min` to `want` zeroed blocks for the client's own use. 0 and the run, or a positive morphmem error number;
- * -1: not now, a segment is still on its way to the client, try again. Touches client memory: inside a guard. Worker. */
+enum heap_later {
+    HEAP_LATER_MAIL = -1,       /* segments are still on their way: when the client has read its mail */
+    HEAP_LATER_WORK = -2,       /* some of the work is done: come again at once */
+};
+
+/* Grants a run of `min` to `want` zeroed blocks for the client's own use. 0 and the run, a positive morphmem error number, or enum
+ * heap_later. One slice: at most CLEAN_BLOCKS blocks are zeroed. Touches client memory: inside a guard. Worker. */
 int heap_grant_run(struct heap *heap, uint32_t want, uint32_t min, uint32_t *ret_block, uint32_t *ret_count);
 
 /* Takes back a run that the client gave; false if it is not his to give (then nothing changed). Worker. */
@@ -111,6 +116,9 @@ bool heap_take_back(struct heap *heap, uint32_t block, uint32_t count);
 /* One slice of housekeeping: zeroes a free dirty block, or (idle heaps) frees memory of free blocks. False: nothing to do. Guarded. */
 bool heap_clean_step(struct heap *heap);
 bool heap_trim_step(struct heap *heap);
+
+/* Bytes of memory that the client has made resident beyond what was granted to it; 0 for an honest one. Worker. */
+uint64_t heap_overdrawn_bytes(const struct heap *heap);
 
 /* State of a block; ABSENT beyond what is mapped. */
 static inline enum mm_block_state heap_block_state(const struct heap *heap, uint64_t block)

@@ -47,9 +47,9 @@ static bool answer_request(struct heap *heap, struct mm_slot *slot, struct slot_
     int r = -MORPH_EMODE;
     if (kind == MM_GRANT_RUN)
         r = min == 0 || want < min ? -MORPH_EINVALID : heap_grant_run(heap, want, min, &cell.block, &cell.count);
-    if (r == -1) {
-        heap->retry = true;
-        return false;
+    if (r < 0) {
+        heap->retry |= r == HEAP_LATER_MAIL;
+        return r == HEAP_LATER_WORK;
     }
     if (r) {
         cell = (struct mm_cell){ .kind = MM_GRANT_REFUSED, .seq = seq, .block = (uint32_t)r };

@@ -28,6 +28,8 @@
 #define DEAF_NS           1000000ull
 #define RINGS_PER_SECOND  10000u
 #define CENSUS_STEPS      4096u
+#define LISTEN_ROUNDS     64u           /* rounds without a slice of work between two looks at the doorbells */
+#define OVERDRAFT_BYTES   (1u << 20)    /* memory beyond what was granted that is put down to rounding */
 
 struct worker {
     pthread_t       thread;
@@ -41,7 +43,7 @@ struct worker {
     /* The thread's own. */
     struct heap    *all, *hot;
     struct census  *censuses;
-    uint64_t        sweep_ns;           /* when to look for idle heaps; UINT64_MAX: not */
+    uint64_t        sweep_ns;           /* when to look at all heaps; UINT64_MAX: there are none */
     unsigned        trims, dirty, retries, deaf;        /* heaps in each condition, at most: hints that end a search early */
     bool            stopping, spin;
 };
@@ -204,19 +206,21 @@ static void on_doorbell(struct worker *worker, struct heap *heap)
     (void)!read(heap->doorbell, &count, sizeof count);
     if (heap->hot)
         return;
-    bool wanted = heap_serve(heap);
+    if (heap_serve(heap)) {
+        heap_heat(worker, heap, now);
+        return;
+    }
+    worker->retries += heap->retry;
     if (now - heap->rings_since_ns > 1000000000ull) {
         heap->rings = 0;
         heap->rings_since_ns = now;
     }
-    if (!wanted && ++heap->rings > RINGS_PER_SECOND) {  /* noise: be deaf to it for a while */
+    if (++heap->rings > RINGS_PER_SECOND) {     /* noise: be deaf to it for a while */
         struct epoll_event none = { .events = 0, .data.ptr = heap };
         epoll_ctl(worker->epoll, EPOLL_CTL_MOD, heap->doorbell, &none);
         heap->deaf_until_ns = now + DEAF_NS;
         worker->deaf++;
     }
-    if (!heap->condemned)
-        heap_heat(worker, heap, now);
 }
 
 /* ---- Jobs ---- */
@@ -379,19 +383,16 @@ static bool clean_step(struct worker *worker)
     return false;
 }
 
-/* Marks heaps that have been idle long enough for trimming, and finds out when to look again. */
-static void sweep_idle(struct worker *worker, uint64_t now)
+/* Once an idle period: which heaps have been idle so long that they are trimmed, and does any use memory that it was not granted? */
+static void sweep(struct worker *worker, uint64_t now)
 {
-    uint64_t idle_ns = CONFIG(pool_idle) * 1000000, next = UINT64_MAX;
+    uint64_t idle_ns = CONFIG(pool_idle) * 1000000;
+    worker->sweep_ns = worker->all ? now + idle_ns : UINT64_MAX;
     for (struct heap *heap = worker->all; heap; heap = heap->all_next) {
-        if (heap->trim_chunk >= heap->mapped_chunks)
-            continue;
-        if (heap->active_ns + idle_ns <= now)
-            worker->trims++;
-        else if (heap->active_ns + idle_ns < next)
-            next = heap->active_ns + idle_ns;
+        if (heap_overdrawn_bytes(heap) > OVERDRAFT_BYTES)
+            worker_condemn(heap, -MORPH_ECONDEMNED, "it uses memory that it was not granted");
+        worker->trims += heap->trim_chunk < heap->mapped_chunks && heap->active_ns + idle_ns <= now;
     }
-    worker->sweep_ns = next;
 }
 
 static bool trim_step(struct worker *worker)
@@ -409,7 +410,7 @@ static bool trim_step(struct worker *worker)
 static bool background_step(struct worker *worker)
 {
     if (worker->sweep_ns != UINT64_MAX && os.now_ns() >= worker->sweep_ns)
-        sweep_idle(worker, os.now_ns());
+        sweep(worker, os.now_ns());
     return census_step(worker) || clean_step(worker) || segment_work() || trim_step(worker);
 }
 
@@ -445,14 +446,11 @@ static int sleep_ms(const struct worker *worker)
     return due <= now ? 0 : (int)((due - now) / 1000000 > 3600000 ? 3600000 : (due - now + 999999) / 1000000);
 }
 
-static void worker_sleep(struct worker *worker)
+/* Hears the doorbells, for at most timeout_ms. */
+static void worker_listen(struct worker *worker, int timeout_ms)
 {
     struct epoll_event events[64];
-    int timeout = sleep_ms(worker);
-    mm_store_seq_cst(&worker->asleep, 1);       /* pairs with the load in worker_post() */
-    if (!mailbox_empty(worker))
-        timeout = 0;
-    int n = epoll_wait(worker->epoll, events, 64, timeout);
+    int n = epoll_wait(worker->epoll, events, 64, timeout_ms);
     mm_store_seq_cst(&worker->asleep, 0);
     for (int i = 0; i < n; i++) {
         uint64_t count;
@@ -465,20 +463,28 @@ static void worker_sleep(struct worker *worker)
         look_again(worker);
 }
 
+static void worker_sleep(struct worker *worker)
+{
+    int timeout_ms = sleep_ms(worker);
+    mm_store_seq_cst(&worker->asleep, 1);       /* pairs with the load in worker_post() */
+    worker_listen(worker, mailbox_empty(worker) ? timeout_ms : 0);
+}
+
 static void *worker_main(void *argument)
 {
     struct worker *worker = argument;
+    unsigned rounds = 0;
     while (!worker->stopping) {
         mm_store_relaxed(&worker->beat, worker->beat + 1);
         bool any = mailbox_run(worker);
         any |= poll_hot(worker);
-        any |= background_step(worker);
-        if (any)
-            continue;
-        if (worker->hot)
-            mm_cpu_relax();
-        else
+        bool slice = background_step(worker);
+        if (!any && !slice && !worker->hot)
             worker_sleep(worker);
+        else if (slice || ++rounds % LISTEN_ROUNDS == 0)        /* however busy: the others are heard too */
+            worker_listen(worker, 0);
+        else if (!any)
+            mm_cpu_relax();
     }
     return NULL;
 }

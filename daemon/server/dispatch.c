@@ -261,7 +261,7 @@ static bool heaps_step(struct conn *conn)
     return false;
 }
 
-/* TYPES: one part for each type that has objects. */
+/* TYPES: one part for each registered type, and one for raw bytes if there are any. */
 static bool types_step(struct conn *conn)
 {
     struct answer *answer = &conn->answer;

@@ -115,7 +115,7 @@ static void killed_with_all_in_use(void **state)
         print_message("48 MiB were back after %.1f ms\n", (double)(test_now_ns() - start) / 1e6);
         assert_true(test_now_ns() - start < (uint64_t)BACK_MS * 1000000u * test_slowness());
     }
-    assert_true(test_stat("segments_recycled") > 0);
+    assert_true(test_stat("segments_recycled") + test_stat("segments_destroyed") >= 5);    /* which of the two: recycle.int.c */
     test_daemon_stop(daemon);
 }
 

@@ -7,7 +7,7 @@
 
 # What building and running all of the project takes.
 # shellcheck disable=SC2034
-MORPH_BUILD_PACKAGES="gcc libc6-dev make autoconf automake libtool pkg-config libuv1-dev libmsgpack-dev libcmocka-dev \
+MORPH_BUILD_PACKAGES="gcc g++ libc6-dev make autoconf automake libtool pkg-config libuv1-dev libmsgpack-dev libcmocka-dev \
 libjansson-dev libinih-dev libsystemd-dev liblua5.4-dev liblzma-dev xz-utils"
 
 package_is_installed()

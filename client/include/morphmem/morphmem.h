@@ -82,7 +82,8 @@ MORPH_API int morph_heap_close(morph_heap *heap);
  * 2 GiB and 256 MiB). Any thread. */
 MORPH_API morph_options morph_options_auto(void);
 
-/* 0 while the heap can be used, else LOST, CONDEMNED or FORKED. Any thread; no system call. */
+/* 0 while the heap can be used, else why it cannot any more: LOST, CONDEMNED, FORKED, or what kept this process from hearing the daemon
+ * (FILES, MEMORY, PROTOCOL). Any thread; no system call. */
 MORPH_API int morph_heap_status(const morph_heap *heap);
 
 /* Number of the heap in the daemon, as morphmemctl shows it. */
