@@ -274,7 +274,8 @@ static uint64_t average(uint64_t old, uint64_t bytes, uint64_t since_ns)
     return since_ns > 20 * TICK_NS ? seen : (old * 3 + seen) / 4;
 }
 
-static uint64_t within(uint64_t n, uint64_t least, uint64_t most) { return n < least ? least : n > most ? most : n; }
+/* `most` wins where the two bounds contradict each other. */
+static uint64_t within(uint64_t n, uint64_t least, uint64_t most) { return n > most || least > most ? most : n < least ? least : n; }
 
 /* Half a second's worth of what is lent, halved for each idle period; the smallest size never below pool_min. Under the lock. */
 static void demand_tick(uint64_t now)
@@ -297,7 +298,7 @@ static void demand_tick(uint64_t now)
             d->target_bytes = d->target_bytes / 2 < segment_size_bytes(i) / 32 ? 0 : d->target_bytes / 2;
             d->idle_since_ns = now;
         }
-        d->target_bytes = within(d->target_bytes, least < cap ? least : cap, cap);
+        d->target_bytes = within(d->target_bytes, least, cap);
         d->make_bytes = within(d->net_rate / 2, least, d->target_bytes);
         cap -= d->target_bytes;
     }
