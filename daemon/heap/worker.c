@@ -23,7 +23,7 @@
 #include "shm/park.h"
 #include "shm/ring.h"
 
-#define HOT_NS            1000000ull
+#define HOT_NS            100000ull
 #define RETRY_NS          2000000ull
 #define DEAF_NS           1000000ull
 #define RINGS_PER_SECOND  10000u

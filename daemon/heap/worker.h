@@ -1,7 +1,7 @@
 /* worker.h — collector threads: each owns some heaps, waits on their doorbells and serves them in slices (DESIGN D9).
  *
  * A worker does, most urgent first: jobs from the loop thread; rings of hot heaps; counting; zeroing and trimming free blocks; the
- * segment pool. Nothing takes more than a few hundred microseconds at a time. A heap is hot for a millisecond after it last wanted
+ * segment pool. Nothing takes more than a few hundred microseconds at a time. A heap is hot for a tenth of one after it last wanted
  * something; then its doorbell is armed and the worker may sleep. */
 #ifndef DAEMON_WORKER_H
 #define DAEMON_WORKER_H
