@@ -99,7 +99,7 @@ struct mm_slot {
 
     /* Line 4, daemon: its ends of the rings. */
     /* 256 */ uint32_t ring_tail;           /* a futex: the client sleeps on it */
-    /* 260 */ uint32_t asleep;              /* both: 1 = the client sleeps on ring_tail */
+    /* 260 */ uint32_t asleep;              /* client: 1 = it sleeps on ring_tail, or is about to */
     /* 264 */ uint32_t give_head;
     /* 268 */ uint32_t reserved4;
     /* 272 */ uint64_t overwritten_tail;

@@ -17,10 +17,8 @@ static uint32_t minimum(uint64_t a, uint64_t b) { return (uint32_t)(a < b ? a : 
 static void publish(struct heap *heap, struct mm_slot *slot, struct slot_end *end, const struct mm_cell *cell)
 {
     mm_store_relaxed(&heap->grants, heap->grants + 1);
-    if (!mm_ring_put(slot, &end->tail, cell))
-        return;
-    mm_store_seq_cst(&slot->asleep, 0);         /* pairs with the client's xchg: it set this before its last look at ring_tail */
-    mm_unpark(&slot->ring_tail, 1);
+    if (mm_ring_put(slot, &end->tail, cell))
+        mm_unpark(&slot->ring_tail, 1);         /* `asleep` is the client's to clear: see [protocols.wake] */
 }
 
 static bool take_gives(struct heap *heap, struct mm_slot *slot, struct slot_end *end, bool *ret_false_testimony)

@@ -64,7 +64,7 @@ static uint64_t limit_allowed(const struct conn *conn, uint64_t asked)
 static bool hello_valid(const struct mm_hello *hello)
 {
     uint64_t end;
-    return hello->mode <= 3 && hello->threads >= 1 && hello->threads <= MM_SLOTS_MAX && hello->limit_bytes >= LIMIT_LEAST_BYTES &&
+    return hello->mode <= 3 && hello->threads <= MM_SLOTS_MAX && hello->limit_bytes >= LIMIT_LEAST_BYTES &&
            hello->reserve_bytes >= hello->limit_bytes && hello->reserve_bytes <= MM_RESERVE_MAX &&
            hello->reserve_bytes % MM_CHUNK_BYTES == 0 && hello->client_base != 0 && hello->client_base % MM_CHUNK_BYTES == 0 &&
            !__builtin_add_overflow(hello->client_base, hello->reserve_bytes, &end) && end < (uint64_t)1 << 56;
@@ -73,6 +73,7 @@ static bool hello_valid(const struct mm_hello *hello)
 static int open_heap(struct conn *conn, const struct mm_hello *hello, struct mm_welcome *welcome, int ret_fds[3])
 {
     int error;
+    uint32_t threads = hello->threads ? hello->threads : MM_SLOTS_DEFAULT;
     if (!hello_valid(hello))
         return MORPH_EINVALID;
     if (conn->user->heaps >= CONFIG(heaps_per_user))
@@ -82,7 +83,7 @@ static int open_heap(struct conn *conn, const struct mm_hello *hello, struct mm_
         .limit_bytes = limit_allowed(conn, hello->limit_bytes),
         .reserve_bytes = hello->reserve_bytes,
         .client_base = hello->client_base,
-        .threads = hello->threads,
+        .threads = threads,
         .socket = conn->fd,
         .owner = { conn->uid, user_namespace_of(conn->pid) },
         .user = conn->user,

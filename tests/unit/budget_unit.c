@@ -65,11 +65,14 @@ static void without_a_number_it_is_three_quarters_of_what_there_is(void **state)
 #define ROUNDS  100000u
 #define LIMIT   10000u
 
+static pthread_barrier_t all_here;
+
 struct hammer { uint64_t held, passed_limit, seed; };
 
 static void *hammer_run(void *argument)
 {
     struct hammer *hammer = argument;
+    pthread_barrier_wait(&all_here);
     for (unsigned i = 0; i < ROUNDS; i++) {
         hammer->seed = hammer->seed * 6364136223846793005u + 1442695040888963407u;
         uint64_t bytes = (hammer->seed >> 40) % 3000 + 1;
@@ -90,6 +93,7 @@ static void threads_never_pass_the_limit_and_lose_nothing(void **state)
     struct hammer hammer[THREADS] = { 0 };
     uint64_t held = 0;
     budget_set(LIMIT);
+    assert_int_equal(pthread_barrier_init(&all_here, NULL, THREADS), 0);
     for (unsigned i = 0; i < THREADS; i++) {
         hammer[i].seed = i + 1;
         assert_int_equal(pthread_create(&thread[i], NULL, hammer_run, &hammer[i]), 0);
@@ -99,6 +103,7 @@ static void threads_never_pass_the_limit_and_lose_nothing(void **state)
         assert_int_equal(hammer[i].passed_limit, 0);
         held += hammer[i].held;
     }
+    pthread_barrier_destroy(&all_here);
     assert_int_equal(budget_used(), held);
     budget_give(held);
 }

@@ -270,13 +270,37 @@ static void small_slices_see_the_same(void **state)
 
 static void without_types_no_object_is_read(void **state)
 {
+    uint64_t off = MM_RUN_HEADER_BYTES;
+    unsigned slices = 1;
     blocks_open();
-    arena(0, 1)->typed_cursor = client_address(object(MM_RUN_HEADER_BYTES, 100, 1, 0));
+    for (unsigned i = 0; i < 500; i++)
+        off = object(off, 16, 1, 0);
+    arena(0, 1)->typed_cursor = client_address(off);
     run(0, MM_RUN_TYPED, 1, 0, 1, 0);
     spare_rest(1);
     census = (struct census){ .heap = place.heap };
-    assert_true(census_slice(&census, 2));                  /* two runs, two steps */
-    assert_int_equal(census.arena_bytes, 128);
+    while (!census_slice(&census, 1))
+        slices++;
+    assert_int_equal(slices, 2);                            /* two runs, and none of 500 objects */
+    assert_int_equal(census.arena_bytes, 500 * 32);
+    place_close(&place);
+}
+
+/* A slice looks at about as much as it was told to: headers, granted blocks behind them, pages. */
+static void long_runs_cost_more_than_one_step(void **state)
+{
+    blocks_open();
+    run(0, MM_RUN_SPARE, 16, 0, 0, 0);
+    run(16, MM_RUN_POOL, 1, 0, 0, 0);
+    spare_rest(17);
+    for (unsigned steps = 1; steps <= 16; steps += 15) {    /* up to a run's own length a slice sees one run */
+        census = (struct census){ .heap = place.heap };
+        assert_false(census_slice(&census, steps));
+        assert_int_equal(census.block, 16);
+        assert_false(census_slice(&census, steps));
+        assert_int_equal(census.block, 17);
+        assert_true(census_slice(&census, steps));
+    }
     place_close(&place);
 }
 
@@ -471,6 +495,7 @@ int main(void)
         world_case(threads_waits_and_spaces_are_summed),
         world_case(small_slices_see_the_same),
         world_case(without_types_no_object_is_read),
+        world_case(long_runs_cost_more_than_one_step),
         world_case(a_run_longer_than_what_is_granted_is_not_believed),
         world_case(headers_that_make_no_sense_are_passed_over),
         world_case(cursors_outside_their_run_count_for_nothing),

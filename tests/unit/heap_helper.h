@@ -158,12 +158,21 @@ static inline unsigned place_read_mail(struct place *place)
 
 static inline char *place_at(const struct place *place, uint32_t block) { return place->heap->view.base + (uint64_t)block * MM_BLOCK_BYTES; }
 
+/* heap_grant_run(), slice after slice. */
+static inline int place_try_grant(struct place *place, uint32_t want, uint32_t min, uint32_t *ret_block, uint32_t *ret_count)
+{
+    int r;
+    while ((r = heap_grant_run(place->heap, want, min, ret_block, ret_count)) == HEAP_LATER_WORK)
+        ;
+    return r;
+}
+
 /* A run that must be had; reads mail as needed. */
 static inline uint32_t place_grant(struct place *place, uint32_t blocks)
 {
     uint32_t block, count;
     int r;
-    while ((r = heap_grant_run(place->heap, blocks, blocks, &block, &count)) == -1)
+    while ((r = place_try_grant(place, blocks, blocks, &block, &count)) == HEAP_LATER_MAIL)
         assert_true(place_read_mail(place) > 0);
     assert_int_equal(r, 0);
     assert_int_equal(count, blocks);

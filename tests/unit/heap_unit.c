@@ -11,7 +11,7 @@ static struct place place;
 
 static int grant(uint32_t want, uint32_t min, uint32_t *ret_block, uint32_t *ret_count)
 {
-    return heap_grant_run(place.heap, want, min, ret_block, ret_count);
+    return place_try_grant(&place, want, min, ret_block, ret_count);
 }
 
 /* Expects a refusal with this error, which changes no account and no result. */
@@ -258,6 +258,29 @@ static void a_run_is_zero_whoever_had_it_before(void **state)
     place_close(&place);
 }
 
+/* No other heap waits for more than a slice of it. */
+static void a_long_run_is_cleaned_slice_by_slice(void **state)
+{
+    uint32_t block = 77, count = 78;
+    place_open_empty(8 * MIB, 16 * MIB);
+    assert_int_equal(place_grant(&place, 100), 0);
+    memset(place_at(&place, 0), 0x99, 100 * MM_BLOCK_BYTES);
+    assert_true(heap_take_back(place.heap, 0, 100));
+    for (uint32_t dirty = 68; dirty != 4; dirty -= 32) {
+        assert_int_equal(heap_grant_run(place.heap, 100, 100, &block, &count), HEAP_LATER_WORK);
+        assert_int_equal(place.heap->dirty_blocks, dirty);
+        assert_int_equal(place.heap->granted_blocks, 0);
+        assert_int_equal(block, 77);
+        place_check(&place);
+    }
+    assert_int_equal(heap_grant_run(place.heap, 100, 100, &block, &count), HEAP_LATER_WORK);
+    assert_int_equal(heap_grant_run(place.heap, 100, 100, &block, &count), 0);
+    assert_int_equal(block, 0);
+    assert_int_equal(count, 100);
+    assert_true(memory_is(place_at(&place, 0), 0, 100 * MM_BLOCK_BYTES));
+    place_close(&place);
+}
+
 static void false_give_backs_are_refused_and_change_nothing(void **state)
 {
     place_open(&place, 4 * MIB, 8 * MIB);                   /* blocks 0 to 15 granted, 32 mapped */
@@ -360,10 +383,10 @@ static void a_client_that_does_not_read_is_not_sent_more(void **state)
     while (grant(32, 32, &block, &count) == 0)
         sent++;
     assert_int_equal(sent, 16);
-    refused(32, 32, -1);
+    refused(32, 32, HEAP_LATER_MAIL);
     int fd = place_receive(&place, &segment);               /* one read is not all */
     close(fd);
-    refused(32, 32, -1);
+    refused(32, 32, HEAP_LATER_MAIL);
     assert_int_equal(place_read_mail(&place), 15);
     assert_int_equal(grant(32, 32, &block, &count), 0);
     assert_int_equal(place_read_mail(&place), 1);
@@ -560,6 +583,20 @@ static void trimming_gives_memory_back(void **state)
     place_close(&place);
 }
 
+/* A client may write where nothing was granted to it; then the machine pays for more than it has been charged. */
+static void what_a_client_takes_beyond_its_grants_is_seen(void **state)
+{
+    place_open(&place, 4 * MIB, 8 * MIB);
+    assert_int_equal(heap_overdrawn_bytes(place.heap), 0);
+    memset(place_at(&place, 0), 1, 16 * MM_BLOCK_BYTES);
+    assert_int_equal(heap_overdrawn_bytes(place.heap), 0);
+    memset(place_at(&place, 20), 1, 3 * MM_BLOCK_BYTES);
+    assert_int_equal(heap_overdrawn_bytes(place.heap), 3 * MM_BLOCK_BYTES);
+    place_grant(&place, 7);
+    assert_int_equal(heap_overdrawn_bytes(place.heap), 0);
+    place_close(&place);
+}
+
 static int punch_refused(int fd, uint64_t off, uint64_t bytes) { return -EPERM; }
 
 static void what_cannot_be_punched_stays_charged(void **state)
@@ -614,7 +651,7 @@ static void random_grant(struct test_random *random)
 {
     uint32_t want = (uint32_t)test_random_between(random, 1, 40), min = (uint32_t)test_random_between(random, 1, want), block, count;
     int r = grant(want, min, &block, &count);
-    if (r == -1) {
+    if (r == HEAP_LATER_MAIL) {
         assert_true(place_read_mail(&place) > 0);
         return;
     }
@@ -694,6 +731,7 @@ int main(void)
         world_case(the_first_place_that_fits_is_taken),
         world_case(runs_may_cross_chunks_and_segments),
         world_case(a_run_is_zero_whoever_had_it_before),
+        world_case(a_long_run_is_cleaned_slice_by_slice),
         world_case(false_give_backs_are_refused_and_change_nothing),
         world_case(growth_is_told_with_the_memory_itself),
         world_case(segments_grow_with_the_heap),
@@ -709,6 +747,7 @@ int main(void)
         world_case(a_warm_segment_is_charged_once),
         world_case(a_users_share_holds_for_all_his_heaps),
         world_case(trimming_gives_memory_back),
+        world_case(what_a_client_takes_beyond_its_grants_is_seen),
         world_case(what_cannot_be_punched_stays_charged),
         world_case(nothing_to_trim_until_something_comes_back),
         world_case(any_sequence_agrees_with_the_model),

@@ -121,6 +121,14 @@ static void the_same_name_with_another_layout_is_refused(void **state)
     registered(spec_with_elements("vector", 0, 16, 0));
     assert_int_equal(refused(spec_with_elements("vector", 0, 16, 8)), -MORPH_ETYPE);
     assert_int_equal(refused(spec_with_elements("vector", 0, 24, 0)), -MORPH_ETYPE);
+    struct mm_type pairs = spec_with_elements("pairs", 0, 16, 0);
+    pairs.element_refs[1] = 8;
+    pairs.element_refs_count = 2;
+    registered(pairs);
+    pairs.element_refs_count = 1;
+    assert_int_equal(refused(pairs), -MORPH_ETYPE);         /* the first ones are the same, but there are fewer */
+    pairs.element_refs_count = 0;
+    assert_int_equal(refused(pairs), -MORPH_ETYPE);
     assert_int_equal(types_get(&table, 1)->bytes, 24);
 }
 
