@@ -197,6 +197,7 @@ static void pools_are_counted_page_by_page(void **state)
     page[3] = (struct mm_pool_page){ .kind = MM_PAGE_TAIL, .used = 99, .pages = 1 };
     page[6] = (struct mm_pool_page){ .kind = MM_PAGE_LARGE, .pages = 5, .used = 99 };
     page[31] = (struct mm_pool_page){ .kind = MM_PAGE_FREE, .used = 99, .size_class = 3 };
+    page[32] = (struct mm_pool_page){ .kind = MM_PAGE_SLAB, .used = 7, .pages = 1 };        /* no page of this run */
     *space(0) = (struct mm_space){ .kind = MM_SPACE_POOL };
     spare_rest(2);
     count(1000);
@@ -413,11 +414,13 @@ static void a_page_table_of_lies_is_bounded_by_its_run(void **state)
     run(31, MM_RUN_POOL, 1, 0, 0, 0);
     struct mm_pool_page *page = (struct mm_pool_page *)(place_at(&place, 31) + MM_POOL_TABLE_OFF);
     for (unsigned i = 0; i < 16; i++)
-        page[i] = (struct mm_pool_page){ .kind = i % 2 ? MM_PAGE_SLAB : MM_PAGE_LARGE, .used = UINT16_MAX, .size_class = 35, .pages = UINT32_MAX };
+        page[i] = (struct mm_pool_page){ .kind = i % 2 ? MM_PAGE_SLAB : MM_PAGE_LARGE, .used = UINT16_MAX, .size_class = 35,
+                                         .pages = UINT32_MAX };
     count(1000);
     assert_int_equal(census.pool_bytes, BLOCK);
     for (unsigned i = 0; i < 16; i++)
-        page[i] = (struct mm_pool_page){ .kind = (uint8_t)(i % 2 ? MM_PAGE_SLAB : 200), .used = 1, .size_class = (uint8_t)(36 + 13 * i), .pages = 1 };
+        page[i] = (struct mm_pool_page){ .kind = (uint8_t)(i % 2 ? MM_PAGE_SLAB : 200), .used = 1,
+                                         .size_class = (uint8_t)(36 + 13 * i), .pages = 1 };
     count(1000);
     assert_int_equal(census.pool_bytes, 0);
     place_close(&place);

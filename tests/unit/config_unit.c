@@ -260,8 +260,8 @@ static void dashes_and_underscores_are_the_same(void **state)
 
 static void unknown_words_are_refused(void **state)
 {
-    static const char *const bad[] = { "--nonsense=1", "--worker=1", "--workerss=1", "--Workers=1", "--=1", "--", "-", "", "workers=1", "-workers=1",
-                                       "extra", "--heaps per user=1", "--configs=/x", "--ready-fds=1" };
+    static const char *const bad[] = { "--nonsense=1", "--worker=1", "--workerss=1", "--Workers=1", "--=1", "--", "-", "", "workers=1",
+                                       "-workers=1", "extra", "--heaps per user=1", "--configs=/x", "--ready-fds=1" };
     for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         if (accepts(bad[i]))
             fail_msg("'%s' was accepted", bad[i]);
@@ -280,8 +280,8 @@ static void options_need_their_value(void **state)
 
 static void unknown_names_in_the_file_are_refused(void **state)
 {
-    static const char *const bad[] = { "nonsense = 1\n", "worker = 1\n", "[section]\nworkers = 1\n", "workers 1\n", "workers = 1\nworkers2 = 2\n",
-                                       "workers = two\n", "workers = 65\n", "log_level = loud\n" };
+    static const char *const bad[] = { "nonsense = 1\n", "worker = 1\n", "[section]\nworkers = 1\n", "workers 1\n",
+                                       "workers = 1\nworkers2 = 2\n", "workers = two\n", "workers = 65\n", "log_level = loud\n" };
     for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         file_write(bad[i]);
         if (accepts("--pool-min=1M"))
@@ -442,8 +442,8 @@ static void the_command_line_wins_after_a_reload_too(void **state)
 
 static void a_bad_file_changes_nothing(void **state)
 {
-    static const char *const bad[] = { "pool_idle = 2000\npool_min = many\n", "pool_idle = 2000\nnonsense = 1\n", "pool_idle = 2000\nlog_level\n",
-                                       "admin_group = b\npool_idle = 1\n" };
+    static const char *const bad[] = { "pool_idle = 2000\npool_min = many\n", "pool_idle = 2000\nnonsense = 1\n",
+                                       "pool_idle = 2000\nlog_level\n", "admin_group = b\npool_idle = 1\n" };
     file_write("pool_idle = 1000\nadmin_group = a\n");
     assert_int_equal(load(NULL), 0);
     for (unsigned i = 0; i < 4; i++) {
@@ -471,8 +471,8 @@ static void print_to_file(const char *path)
 
 static void what_is_printed_can_be_read_back(void **state)
 {
-    assert_int_equal(load("--socket=/run/user/1000/some/where/else/socket", "--budget=3000M", "--pool-min=4097", "--pool-max=1T", "--workers=7",
-                          "--huge-pages=never", "--log-level=warning", "--pool-idle=123", "--limit-max=18446744073709551615", NULL), 0);
+    assert_int_equal(load("--socket=/run/user/1000/some/where/else/socket", "--budget=3000M", "--pool-min=4097", "--pool-max=1T",
+                          "--workers=7", "--huge-pages=never", "--log-level=warning", "--pool-idle=123", "--limit-max=18446744073709551615", NULL), 0);
     print_to_file(file);
     config_free();
     assert_int_equal(load(NULL), 0);

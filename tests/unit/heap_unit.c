@@ -4,6 +4,7 @@
 #include "tests/lib/random.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -117,6 +118,17 @@ static int memfd_reopen_failing(int fd)
     return world_os.memfd_reopen(fd);
 }
 
+/* Address space of this process, reserves included. */
+static uint64_t address_bytes(void)
+{
+    unsigned long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%lu", &pages), 1);
+    fclose(file);
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 static void a_heap_that_cannot_be_made_leaves_nothing(void **state)
 {
     static const struct { int from, control, segment, reopen; } errors[] = {
@@ -125,22 +137,24 @@ static void a_heap_that_cannot_be_made_leaves_nothing(void **state)
         { -ENOMEM, -MORPH_EMEMORY, -MORPH_EMEMORY, -MORPH_EFILES },
     };
     int descriptors = test_descriptors();
+    uint64_t address = address_bytes();
     for (unsigned i = 0; i < 3; i++) {
         call_error = errors[i].from;
         os.memfd_new = memfd_new_failing;
         calls_left = 0;
-        assert_int_equal(place_try(&place, NULL, 4 * MIB, 8 * MIB, 2), errors[i].control);
+        assert_int_equal(place_try(&place, NULL, 4 * MIB, 64 * GIB, 2), errors[i].control);
         calls_left = 1;
-        assert_int_equal(place_try(&place, NULL, 4 * MIB, 8 * MIB, 2), errors[i].segment);
+        assert_int_equal(place_try(&place, NULL, 4 * MIB, 64 * GIB, 2), errors[i].segment);
         os.memfd_new = world_os.memfd_new;
         os.memfd_reopen = memfd_reopen_failing;
         calls_left = 0;
-        assert_int_equal(place_try(&place, NULL, 4 * MIB, 8 * MIB, 2), errors[i].reopen);
+        assert_int_equal(place_try(&place, NULL, 4 * MIB, 64 * GIB, 2), errors[i].reopen);
         os.memfd_reopen = world_os.memfd_reopen;
     }
     world_settle();
     assert_int_equal(test_descriptors(), descriptors);
     assert_int_equal(test_mappings(), 0);
+    assert_true(address_bytes() < address + GIB);
     assert_int_equal(place.user.granted_blocks, 0);
     assert_int_equal(budget_used(), 0);
 }

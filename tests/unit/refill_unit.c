@@ -3,8 +3,13 @@
 #include "tests/unit/heap_helper.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "daemon/heap/refill.h"
+#include "shm/park.h"
 
 static struct place place;
 static struct mm_slot *slot;            /* of the only thread; its first grant is taken */
@@ -111,17 +116,51 @@ static void what_cannot_be_met_is_refused_with_the_reason(void **state)
     place_close(&place);
 }
 
+static uint32_t sleeper_tid;
+
+/* Is the sleeper asleep, as the kernel says? */
+static bool sleeper_sleeps(void)
+{
+    char path[64], state = 0;
+    uint32_t tid = mm_load_acquire(&sleeper_tid);
+    snprintf(path, sizeof path, "/proc/self/task/%u/stat", tid);
+    FILE *stat = tid ? fopen(path, "re") : NULL;
+    if (!stat)
+        return false;
+    bool read = fscanf(stat, "%*d (%*[^)]) %c", &state) == 1;
+    fclose(stat);
+    return read && state == 'S';
+}
+
+/* The client's half of falling asleep, with a sleep that only a wake can end in time. */
+static void *sleep_on_the_ring(void *argument)
+{
+    uint32_t seen = *(uint32_t *)argument;
+    int r = 0;
+    mm_store_release(&sleeper_tid, (uint32_t)syscall(SYS_gettid));
+    while (mm_load_acquire(&slot->ring_tail) == seen && r != -ETIMEDOUT)
+        r = mm_park(&slot->ring_tail, seen, 60000000000u);
+    return mm_load_acquire(&slot->ring_tail) == seen ? NULL : slot;
+}
+
 static void a_sleeper_is_woken(void **state)
 {
     thread_open(4 * MIB);
-    ask(MM_GRANT_RUN, 1, 1);
-    mm_store_seq_cst(&slot->asleep, 1);
-    assert_true(serve());
-    assert_int_equal(slot->asleep, 0);
-    ask(MM_GRANT_RUN, 1000, 1000);
-    mm_store_seq_cst(&slot->asleep, 1);
-    assert_true(serve());
-    assert_int_equal(slot->asleep, 0);                      /* by a refusal too */
+    for (unsigned round = 0; round < 2; round++) {          /* by a grant, and by a refusal too */
+        pthread_t sleeper;
+        void *woken;
+        uint32_t seen = slot->ring_tail;
+        ask(MM_GRANT_RUN, round ? 1000 : 1, round ? 1000 : 1);
+        mm_store_seq_cst(&slot->asleep, 1);
+        sleeper_tid = 0;
+        assert_int_equal(pthread_create(&sleeper, NULL, sleep_on_the_ring, &seen), 0);
+        assert_true(test_wait_until(sleeper_sleeps(), 5000));
+        assert_true(serve());
+        pthread_join(sleeper, &woken);
+        assert_ptr_equal(woken, slot);
+        assert_int_equal(slot->asleep, 1);                  /* the client's word: only the client takes it back */
+        (void)taken();
+    }
     place_close(&place);
 }
 

@@ -165,15 +165,27 @@ static void used_ones_are_for_the_same_user_and_namespace_only(void **state)
     segment_return(anas);
 }
 
-/* Virgin ones are left for those who have none of their own. */
+/* Virgin ones are left for those who have none of their own, also when they have been in the pool for longer. */
 static void his_own_come_before_virgin_ones(void **state)
 {
-    recycle_one(ana);
-    config.pool_min = 2 * UNIT;
+    struct segment *first = lend(0, ana);
+    int fd = mm_memfd_reopen(first->fd);
+    struct stat used, seen;
+    assert_int_equal(fstat(fd, &used), 0);
+    close(fd);
+    config.pool_min = config.pool_max = UNIT;
+    segment_pool_init(false);
+    world_settle();
+    assert_int_equal(figures().warm_bytes, UNIT);
+    config.pool_min = config.pool_max = 2 * UNIT;
+    fill_and_return(first);
     world_ns += 100 * MS;
     world_settle();
-    assert_int_equal(figures().warm_bytes, 2 * UNIT);       /* one used, one virgin */
+    assert_int_equal(figures().recycled, 1);
+    assert_int_equal(figures().warm_bytes, 2 * UNIT);
     struct segment *anas = lend(0, ana), *bens = lend(1, ben);
+    assert_int_equal(fstat(anas->fd, &seen), 0);
+    assert_true(seen.st_ino == used.st_ino);
     assert_true(is_warm(anas) && is_warm(bens));
     segment_return(anas);
     segment_return(bens);
@@ -226,6 +238,7 @@ static void a_lease_refused_is_tried_again_later_and_later(void **state)
         assert_int_equal(prove_calls, i + 1);
         assert_false(segment_work());                       /* nothing more now */
         assert_int_equal(figures().leaving_bytes, UNIT);
+        assert_int_equal(budget_used(), 0);
         assert_int_equal(segment_due_ns() - world_ns, waits_us[i] * 1000);
         world_ns = segment_due_ns() - 1;
         assert_false(segment_work());
@@ -248,17 +261,16 @@ static void one_that_is_held_elsewhere_is_emptied_and_never_used_again(void **st
     int held = mm_memfd_reopen(segment->fd);
     fill_and_return(segment);
     uint64_t deadline = world_ns + 1000 * MS;
-    while (figures().destroyed == 0) {
-        world_settle();
-        if (figures().leaving_bytes) {
-            assert_true(world_ns < deadline);
-            assert_int_equal(mm_memfd_resident(held), UNIT);
-            assert_true(segment_due_ns() > world_ns);
-            world_ns = segment_due_ns();
-        }
+    for ((void)segment_work(); mm_memfd_resident(held) != 0; (void)segment_work()) {
+        assert_true(world_ns < deadline);
+        assert_int_equal(mm_memfd_resident(held), UNIT);
+        assert_true(segment_due_ns() > world_ns);
+        world_ns = segment_due_ns();
     }
     assert_true(world_ns >= deadline && world_ns < deadline + 20 * MS);
-    assert_int_equal(mm_memfd_resident(held), 0);
+    assert_int_equal(mm_memfd_resident(held), 0);           /* at once */
+    world_settle();
+    assert_int_equal(figures().destroyed, 1);
     assert_int_equal(figures().recycled, 0);
     assert_int_equal(figures().warm_bytes, 0);
     assert_int_equal(budget_used(), 0);
@@ -361,6 +373,9 @@ static void half_a_second_of_demand_is_kept(void **state)
     uint64_t per_second = 10 * UNIT * 10;
     assert_in_range(figures().target_bytes, per_second / 2 - UNIT, per_second / 2 + UNIT);
     assert_int_equal(figures().warm_bytes, 0);              /* all came back: nothing fresh is made */
+    for (unsigned i = 0; i < 5; i++)
+        demand_tenth(1, true, NULL);
+    assert_true(figures().target_bytes >= per_second / 2 - UNIT);   /* less demand is no idleness */
     config.pool_max = 16 * MIB;
     demand_tenth(10, true, NULL);
     assert_int_equal(figures().target_bytes, 16 * MIB);
