@@ -181,12 +181,32 @@ static void ready_wait(int fd)
         fail_msg("morphmemd (%s) did not start: %s", test_daemon_program(), got == 0 ? "it ended" : ready == 0 ? "it did not report in time" : strerror(error));
 }
 
+/* A copy of the program in the daemon's directory: another user may not be able to reach the build tree (/root, say). */
+static void program_copy(const struct test_daemon *daemon, char ret_path[128])
+{
+    char buffer[65536];
+    ssize_t bytes;
+    snprintf(ret_path, 128, "%s/morphmemd", daemon->dir);
+    int from = open(test_daemon_program(), O_RDONLY | O_CLOEXEC), to = open(ret_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+    assert_true(from >= 0 && to >= 0);
+    while ((bytes = read(from, buffer, sizeof buffer)) > 0)
+        assert_int_equal(write(to, buffer, (size_t)bytes), bytes);
+    assert_int_equal(bytes, 0);
+    close(from);
+    close(to);
+}
+
 static struct test_daemon *start(const struct test_daemon_setup *setup, const char *option, va_list more)
 {
     struct test_daemon *daemon = daemon_new(setup->uid);
     char socket_option[128], *argv[OPTIONS_MAX + 4];
     snprintf(socket_option, sizeof socket_option, "--socket=%s", daemon->socket);
     argv_fill(argv, socket_option, option, more);
+    char program[128];
+    if (setup->uid) {
+        program_copy(daemon, program);
+        argv[0] = program;
+    }
     int ready[2];
     assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
     fflush(NULL);
