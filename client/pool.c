@@ -422,7 +422,7 @@ static int pool_free(struct morph__pool *pool, void *memory)
 }
 
 /* A large allocation to `pages` pages where it stands. */
-static bool large_resize(struct morph__pool *pool, struct mm_pool_page *page, uint32_t pages)
+static bool large_resize(struct mm_pool_page *page, uint32_t pages)
 {
     struct span *span = span_of(run_of(page));
     uint32_t first = page_index(page), had = page->pages;
@@ -451,7 +451,7 @@ static bool resize_in_place(struct morph__pool *pool, struct mm_pool_page *page,
     if (page->kind == MM_PAGE_SLAB)
         return bytes <= MM_POOL_CELL_MAX && mm_pool_class_of((uint32_t)bytes) == page->size_class;
     return bytes > MM_POOL_CELL_MAX && bytes <= pool->space.heap->limit_bytes &&
-           large_resize(pool, page, (uint32_t)((bytes + MM_PAGE_BYTES - 1) >> PAGE_SHIFT));
+           large_resize(page, (uint32_t)((bytes + MM_PAGE_BYTES - 1) >> PAGE_SHIFT));
 }
 
 static void *pool_realloc(struct morph__pool *pool, void *memory, uint64_t bytes)

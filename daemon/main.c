@@ -28,7 +28,7 @@
 
 struct server server = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-static void notify(const char *state)
+static void notify(UNUSED const char *state)
 {
 #ifdef HAVE_SYSTEMD
     sd_notify(0, state);
@@ -49,7 +49,7 @@ void loop_post(struct job *job)
         uv_async_send(&server.mailbox);
 }
 
-static void on_mail(uv_async_t *async)
+static void on_mail(UNUSED uv_async_t *async)
 {
     pthread_mutex_lock(&server.lock);
     struct job *job = server.first;
@@ -94,7 +94,7 @@ void server_watch_deadlines(void)
     uv_timer_start(&server.deadlines, on_deadlines, DEADLINE_TICK_MS, DEADLINE_TICK_MS);
 }
 
-static void on_idle(uv_timer_t *timer)
+static void on_idle(UNUSED uv_timer_t *timer)
 {
     log_info("main", "no heap for %llu ms, ending", (unsigned long long)CONFIG(idle_exit));
     server_stop();
@@ -109,7 +109,7 @@ void server_idle_changed(void)
         uv_timer_stop(&server.idle);
 }
 
-static void on_watchdog(uv_timer_t *timer)
+static void on_watchdog(UNUSED uv_timer_t *timer)
 {
     if (workers_alive())
         notify("WATCHDOG=1");
@@ -148,13 +148,13 @@ void server_stop(void)
     }
 }
 
-static void on_end_signal(uv_signal_t *signal, int number)
+static void on_end_signal(UNUSED uv_signal_t *signal, int number)
 {
     log_info("main", "%s, ending in order", number == SIGTERM ? "SIGTERM" : "SIGINT");
     server_stop();
 }
 
-static void on_reload_signal(uv_signal_t *signal, int number)
+static void on_reload_signal(UNUSED uv_signal_t *signal, UNUSED int number)
 {
     notify("RELOADING=1");
     if (config_reload() == 0) {

@@ -124,7 +124,7 @@ void conn_close(struct conn *conn)
     }
 }
 
-static void on_peer_death(uv_poll_t *poll, int status, int events) { conn_close(conn_of(poll)); }
+static void on_peer_death(uv_poll_t *poll, UNUSED int status, UNUSED int events) { conn_close(conn_of(poll)); }
 
 void conn_on_condemned(uint64_t heap)
 {

@@ -145,7 +145,7 @@ static void refuse_one(void)
     server.spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-static void on_knock(uv_poll_t *poll, int status, int events)
+static void on_knock(UNUSED uv_poll_t *poll, UNUSED int status, UNUSED int events)
 {
     for (int i = 0; i < ACCEPTS_A_TURN; i++) {
         int fd = accept4(server.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);

@@ -40,6 +40,9 @@ struct answer {
     struct census *census;              /* at a worker, or its result */
 };
 
+/* For what a callback is given and does not need. */
+#define UNUSED __attribute__((unused))
+
 struct conn {
     struct conn    *next, **link;       /* server.conns */
     uv_poll_t       poll;               /* the socket */
