@@ -28,7 +28,7 @@ extern struct config config;
 
 /* What the command line asks for beside options. */
 struct config_command {
-    const char *file;           /* configuration file; NULL: the default one, which may be absent */
+    const char *file;           /* configuration file, borrowed from argv; NULL: the default one, which may be absent */
     int  ready_fd;              /* write one byte here when listening; -1: none */
     bool print_config, is_private, help, version;
 };

@@ -1,4 +1,5 @@
-/* guard.c — sigsetjmp around client memory. See guard.h. The mask is not saved: the handler runs with SA_NODEFER. */
+/* guard.c — sigsetjmp around client memory. See guard.h. The mask is not saved, which would be a system call each time; after a fault
+ * SIGBUS is let through again, in case whoever wraps the handler blocked it. */
 #include "daemon/heap/guard.h"
 
 #include <setjmp.h>
@@ -31,6 +32,11 @@ bool guard_run(void (*body)(void *argument), void *argument)
         guard_top = &here;
         body(argument);
         whole = true;
+    } else {
+        sigset_t bus;
+        sigemptyset(&bus);
+        sigaddset(&bus, SIGBUS);
+        pthread_sigmask(SIG_UNBLOCK, &bus, NULL);
     }
     guard_top = outer;
     return whole;

@@ -109,7 +109,8 @@ static struct config_command command;
 /* Loads with the file of this case and these words, up to NULL. */
 static int load(const char *word, ...)
 {
-    char config_word[96], *argv[16] = { (char *)"morphmemd", config_word };
+    static char config_word[96];                /* command.file stays in it, as it stays in main's argv */
+    char *argv[16] = { (char *)"morphmemd", config_word };
     int argc = 2;
     snprintf(config_word, sizeof config_word, "--config=%s", file);
     va_list words;
