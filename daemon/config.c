@@ -382,7 +382,7 @@ void config_help(FILE *to)
             "morphmemd owns the heaps of processes that link libmorphmem: it keeps memory zeroed and warm ahead of need,\n"
             "holds each heap to its bound and all of them to one budget, and takes everything back when a process ends.\n\n"
             "  --config FILE     read options from FILE (default: %s/morphmem/morphmemd.conf if it exists)\n"
-            "  --private         a daemon for this user alone: socket in the user's runtime directory, ends when idle\n"
+            "  --private         a daemon for this user alone: in the background, socket in the user's runtime directory, ends when idle\n"
             "  --ready-fd N      write one byte to descriptor N and close it once clients can connect\n"
             "  --print-config    print the effective options and exit\n"
             "  --help, --version\n\n"
