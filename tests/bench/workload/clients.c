@@ -10,7 +10,7 @@
 
 #include "tests/bench/common/clock.h"
 #include "tests/bench/subject/subject.h"
-#include "tests/bench/work/work.h"
+#include "tests/bench/workload/work.h"
 
 #include <morphmem/morphmem.h>
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/bench/work/work.h"
+#include "tests/bench/workload/work.h"
 
 static const struct { const char *name; void (*run)(uint64_t size); } works[] = {
     { "w1", churn_run }, { "w2", trees_run }, { "w3", gcbench_run }, { "w4", latency_run },

@@ -1,6 +1,6 @@
 /* trees.c — w2: one long-lived binary tree, and many short-lived ones of growing depth that are built, counted and dropped. */
 #include "tests/bench/subject/subject.h"
-#include "tests/bench/work/work.h"
+#include "tests/bench/workload/work.h"
 
 #define DEPTH_LEAST 4
 #define SLOT_BYTES  32u             /* of a node, with a header */

@@ -5,7 +5,7 @@
 
 #include "tests/bench/common/random.h"
 #include "tests/bench/subject/subject.h"
-#include "tests/bench/work/work.h"
+#include "tests/bench/workload/work.h"
 
 static void *volatile kept;         /* so that no compiler leaves an object out */
 

@@ -1,7 +1,7 @@
 /* gcbench.c — w3: the shape of GCBench: a stretch tree, a long-lived tree and array, and temporary trees built top-down and
  * bottom-up. */
 #include "tests/bench/subject/subject.h"
-#include "tests/bench/work/work.h"
+#include "tests/bench/workload/work.h"
 
 #define DEPTH_LEAST    4
 #define ARRAY_NUMBERS  2000000u

@@ -6,7 +6,7 @@
 #include "tests/bench/common/histogram.h"
 #include "tests/bench/common/random.h"
 #include "tests/bench/subject/subject.h"
-#include "tests/bench/work/work.h"
+#include "tests/bench/workload/work.h"
 
 #define ENTRIES     1000000u
 #define BATCH       10u

@@ -4,7 +4,7 @@
  * the reset: their memory is mapped, and it is read within 1,024 allocations, long before the place has filled again so far. */
 #include "tests/bench/common/clock.h"
 #include "tests/bench/subject/subject.h"
-#include "tests/bench/work/work.h"
+#include "tests/bench/workload/work.h"
 
 #define RING        1024u
 #define PLACE_BYTES (2u << 20)
