@@ -53,7 +53,9 @@ enum mm_block_state {
     X(SURVIVOR,    FREE,       reclaim,    "nothing is left in it")                     \
     X(SURVIVOR,    OLD,        reclaim,    "kept in place: pinned")                     \
     X(ZEROED,      SURVIVOR,   evac,       "to-space of a minor collection")            \
+    X(FREE,        SURVIVOR,   evac,       "the same: copying overwrites what it uses") \
     X(ZEROED,      OLD,        evac,       "promotion or evacuation target")            \
+    X(FREE,        OLD,        evac,       "the same: copying overwrites what it uses") \
     X(RECYCLABLE,  OLD,        evac,       "promotion into its holes")                  \
     X(OLD,         RECYCLABLE, reclaim,    "lines are free after marking")              \
     X(OLD,         EVACUATING, evac,       "chosen as sparse")                          \

@@ -3,6 +3,9 @@
  *   page 0            struct mm_control
  *   slots_off         slot_count areas of MM_SLOT_STRIDE bytes (slot.h): slot and rings, card log, overwritten-value log, roots
  *   spaces_off        space_count entries of struct mm_space (space.h): the bump cursors of arenas and pools
+ *   handles_off       MM_HANDLES entries of struct mm_handle (handle.h), then one byte for each group of 64 of them
+ *   pretenure_off     one bit a type: set = its objects are born old
+ *   cards_off         one byte for each card of the reserve (layout.h)
  *
  * The file is sparse: what no thread uses costs no memory. The daemon writes the descriptive words before the client sees the
  * area and keeps its own copy of each; it never reads them back. "client" and "daemon" below name the only writer of a word.
@@ -10,7 +13,9 @@
 #ifndef MM_CONTROL_H
 #define MM_CONTROL_H
 
+#include "shm/handle.h"
 #include "shm/layout.h"
+#include "shm/object.h"
 #include "shm/slot.h"
 #include "shm/space.h"
 
@@ -41,9 +46,32 @@ struct mm_control {
 
     /* 192 */ uint32_t slots_high;          /* client, grows: slots below this may be in use */
     /* 196 */ uint32_t spaces_high;         /* client, grows */
-    /* 200 */ uint64_t reserved_client[7];
+    /* 200 */ uint32_t handles_high;        /* client, grows */
+    /* 204 */ uint32_t reserved_client0;
+    /* 208 */ uint64_t reserved_client[6];
+
+    /* 256 */ uint32_t stop;                /* both: bit 0 stopping, bit 1 somebody sleeps on it, bits 2.. epoch (PROTOCOLS 1) */
+    /* 260 */ uint32_t reserved_stop[15];
+
+    /* 320 */ uint32_t mapped_chunks;       /* daemon, in pauses: references may point so far; hear SEGMENT before going on */
+    /* 324 */ uint32_t pretenure_version;   /* daemon: changes with the pretenure bits */
+    /* 328 */ uint32_t ready_head;          /* finalizer queue (handle.h): daemon in pauses, client while it runs */
+    /* 332 */ uint32_t mode;                /* daemon: enum morph_mode */
+    /* 336 */ uint64_t handles_off;         /* daemon */
+    /* 344 */ uint64_t pretenure_off;       /* daemon */
+    /* 352 */ uint64_t cards_off;           /* daemon */
+    /* 360 */ uint64_t collections;         /* daemon, in pauses: how many have ended */
+    /* 368 */ uint64_t live_bytes;          /* daemon, in pauses: after the last whole marking; 0: none yet */
+    /* 376 */ uint64_t reserved_pause[17];
 };
-_Static_assert(sizeof(struct mm_control) == 256, "layout v1");
+_Static_assert(sizeof(struct mm_control) == 512, "layout v2");
+_Static_assert(offsetof(struct mm_control, handles_high) == 200, "layout v2");
+_Static_assert(offsetof(struct mm_control, stop) == 256, "a cache line of its own");
+_Static_assert(offsetof(struct mm_control, mapped_chunks) == 320, "layout v2");
+_Static_assert(offsetof(struct mm_control, ready_head) == 328, "layout v2");
+_Static_assert(offsetof(struct mm_control, handles_off) == 336, "layout v2");
+_Static_assert(offsetof(struct mm_control, cards_off) == 352, "layout v2");
+_Static_assert(offsetof(struct mm_control, live_bytes) == 368, "layout v2");
 _Static_assert(offsetof(struct mm_control, heap_id) == 8, "layout v1");
 _Static_assert(offsetof(struct mm_control, reserve_bytes) == 16, "layout v1");
 _Static_assert(offsetof(struct mm_control, limit_bytes) == 24, "layout v1");
@@ -61,13 +89,31 @@ _Static_assert(offsetof(struct mm_control, spaces_high) == 196, "layout v1");
 
 static inline uint64_t mm_control_slots_off(void) { return MM_PAGE_BYTES; }
 static inline uint64_t mm_control_spaces_off(uint32_t slots) { return mm_control_slots_off() + (uint64_t)slots * MM_SLOT_STRIDE; }
-static inline uint64_t mm_control_bytes(uint32_t slots, uint32_t spaces)
+static inline uint64_t mm_control_handles_off(uint32_t slots, uint32_t spaces)
 {
     return mm_round_up(mm_control_spaces_off(slots) + (uint64_t)spaces * sizeof(struct mm_space), MM_PAGE_BYTES);
 }
+static inline uint64_t mm_control_pretenure_off(uint32_t slots, uint32_t spaces)
+{
+    return mm_control_handles_off(slots, spaces) + mm_round_up(MM_HANDLE_AREA_BYTES, MM_PAGE_BYTES);
+}
+static inline uint64_t mm_control_cards_off(uint32_t slots, uint32_t spaces)
+{
+    return mm_control_pretenure_off(slots, spaces) + mm_round_up((MM_TYPES_MAX + 1) / 8, MM_PAGE_BYTES);
+}
+static inline uint64_t mm_control_bytes(uint32_t slots, uint32_t spaces, uint64_t reserve_bytes)
+{
+    return mm_round_up(mm_control_cards_off(slots, spaces) + MM_CARDS_OF(reserve_bytes), MM_PAGE_BYTES);
+}
+
+/* What the descriptive words of an area say. */
+struct mm_control_spec {
+    uint64_t heap_id, reserve_bytes, limit_bytes;
+    uint32_t slots, spaces, mode;
+};
 
 /* Fills in the descriptive words of a fresh (zero) area. Daemon, before anybody else sees it. */
-void mm_control_init(struct mm_control *control, uint64_t heap_id, uint64_t reserve_bytes, uint64_t limit_bytes, uint32_t slots, uint32_t spaces);
+void mm_control_init(struct mm_control *control, const struct mm_control_spec *spec);
 
 /* What a client must find before it trusts an area of `bytes` mapped bytes with itself: magic, version, and offsets that lie
  * inside. Returns 0, -EPROTO (not an area) or -EPROTONOSUPPORT (another layout version). */
@@ -80,6 +126,22 @@ static inline struct mm_slot *mm_control_slot(struct mm_control *control, uint32
 static inline struct mm_space *mm_control_space(struct mm_control *control, uint32_t slots, uint32_t index)
 {
     return (struct mm_space *)((char *)control + mm_control_spaces_off(slots)) + index;
+}
+static inline struct mm_handle *mm_control_handles(struct mm_control *control, uint32_t slots, uint32_t spaces)
+{
+    return (struct mm_handle *)((char *)control + mm_control_handles_off(slots, spaces));
+}
+static inline uint8_t *mm_control_handle_groups(struct mm_control *control, uint32_t slots, uint32_t spaces)
+{
+    return (uint8_t *)(mm_control_handles(control, slots, spaces) + MM_HANDLES);
+}
+static inline uint64_t *mm_control_pretenure(struct mm_control *control, uint32_t slots, uint32_t spaces)
+{
+    return (uint64_t *)((char *)control + mm_control_pretenure_off(slots, spaces));
+}
+static inline uint8_t *mm_control_cards(struct mm_control *control, uint32_t slots, uint32_t spaces)
+{
+    return (uint8_t *)control + mm_control_cards_off(slots, spaces);
 }
 
 #endif

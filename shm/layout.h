@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MM_LAYOUT_VERSION   1u          /* of every structure in shm/; client and daemon must agree exactly */
+#define MM_LAYOUT_VERSION   2u          /* of every structure in shm/; client and daemon must agree exactly */
 
 #define MM_GRANULE_BYTES    16u
 #define MM_LINE_BYTES       256u
@@ -36,6 +36,8 @@
 
 /* Card bytes (DESIGN R4). */
 enum mm_card { MM_CARD_CLEAN = 0, MM_CARD_DIRTY = 1, MM_CARD_YOUNG = 2 };
+
+#define MM_CARDS_OF(bytes)  ((bytes) >> MM_CARD_SHIFT)
 
 static inline uint64_t mm_round_up(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit * unit; }
 static inline uint64_t mm_blocks_for(uint64_t bytes) { return (bytes + MM_BLOCK_BYTES - 1) >> MM_BLOCK_SHIFT; }

@@ -3,7 +3,7 @@
  *   +0        struct mm_slot: cursors, stop word, state, requests, ring indices, grant cells, give-back cells (one page)
  *   +4 KiB    card log: u32[MM_CARD_LOG]
  *   +20 KiB   overwritten-value log: u64[MM_OVERWRITTEN_LOG]
- *   +84 KiB   root area: 128 KiB, the thread's shared root stack
+ *   +84 KiB   root area: 2 MiB, the thread's shared root stack (sparse, as the whole control area is)
  *
  * Moves of `state` (any other is false testimony):
  *   from      to        by       when
@@ -32,7 +32,7 @@ enum mm_slot_state {
 #define MM_GIVE_CELLS       64u         /* runs on the way back */
 #define MM_CARD_LOG         4096u
 #define MM_OVERWRITTEN_LOG  8192u
-#define MM_ROOT_AREA_BYTES  (128u << 10)
+#define MM_ROOT_AREA_BYTES  (2u << 20)  /* deeper than a C stack of 8 MiB lets a program with one small frame a call go */
 
 /* What a cell of the grant ring carries. */
 enum mm_grant {
@@ -42,7 +42,12 @@ enum mm_grant {
     MM_GRANT_OLD,           /* the same for old objects */
     MM_GRANT_LARGE,         /* `count` zeroed blocks for one large object */
     MM_GRANT_REFUSED,       /* the answer to a request that cannot be met; `block` is a positive morphmem error number */
+    MM_GRANT_DONE,          /* the answer to MM_REQUEST_COLLECT */
+    MM_REQUEST_COLLECT,     /* a request only: collect now; request_blocks: enum mm_collection */
 };
+
+/* How much to collect. The numbers are part of the protocol (COLLECT). */
+enum mm_collection { MM_COLLECT_MINOR = 0, MM_COLLECT_MAJOR = 1, MM_COLLECT_COMPACT = 2, MM_COLLECTIONS };
 
 struct mm_cell {
     /*  0 */ uint32_t block;        /* first block, counted from the start of the reserve */
@@ -70,14 +75,15 @@ struct mm_slot {
     /*  32 */ uint32_t card_count;          /* entries in the card log */
     /*  36 */ uint32_t card_overflow;       /* 1: the log was full, look at the card bytes */
     /*  40 */ uint64_t overwritten_head;
-    /*  48 */ uint64_t roots_bytes;         /* of the root area, in use */
-    /*  56 */ uint64_t reserved0;
+    /*  48 */ uint64_t roots_bytes;         /* of the root area, in use by frames */
+    /*  56 */ uint64_t roots_extra_bytes;   /* copied in above them while the thread is stopped: variables, a VM's own stack */
 
     /* Line 1: what the fast paths read. */
-    /*  64 */ uint32_t stop;                /* both: bit 0 stopping, bit 1 somebody sleeps, bits 2.. epoch */
+    /*  64 */ uint32_t stop;                /* daemon: 1 = look at control->stop, which decides (PROTOCOLS 1) */
     /*  68 */ uint32_t marking;             /* daemon, in pauses only */
     /*  72 */ uint64_t card_base;           /* client, at attach: its address of card 0, less its base >> 9 */
-    /*  80 */ uint64_t reserved1[6];
+    /*  80 */ uint64_t first_card;          /* client, at attach: its base >> 9 */
+    /*  88 */ uint64_t reserved1[5];
 
     /* Line 2: hand-shake and requests. */
     /* 128 */ uint32_t state;               /* enum mm_slot_state, see the moves above */
@@ -86,11 +92,12 @@ struct mm_slot {
     /* 144 */ uint32_t request_seq;         /* client, after the words below: a new request when it changes */
     /* 148 */ uint32_t request_kind;        /* enum mm_grant */
     /* 152 */ uint32_t request_blocks;      /* wanted */
-    /* 156 */ uint32_t request_min;         /* still useful; more than this at once or a refusal */
+    /* 156 */ uint32_t request_min;         /* still useful; more than this at once or a refusal. OLD: bytes in a row */
     /* 160 */ uint32_t wish_blocks;         /* client, relaxed: what to grant ahead; 0: nothing */
     /* 164 */ uint32_t waits;               /* client: times it slept in refill */
     /* 168 */ uint64_t wait_ns;             /* client: and for how long */
-    /* 176 */ uint64_t reserved2[2];
+    /* 176 */ uint32_t roots_overflow;      /* client: 1 = what it has to report does not fit the root area: do not collect */
+    /* 180 */ uint32_t reserved2[3];
 
     /* Line 3, client: its ends of the rings. */
     /* 192 */ uint32_t ring_head;
@@ -115,14 +122,17 @@ _Static_assert(offsetof(struct mm_slot, old_cursor) == 16, "layout v1");
 _Static_assert(offsetof(struct mm_slot, card_count) == 32, "layout v1");
 _Static_assert(offsetof(struct mm_slot, overwritten_head) == 40, "layout v1");
 _Static_assert(offsetof(struct mm_slot, roots_bytes) == 48, "layout v1");
+_Static_assert(offsetof(struct mm_slot, roots_extra_bytes) == 56, "layout v2");
 _Static_assert(offsetof(struct mm_slot, stop) == 64, "layout v1");
 _Static_assert(offsetof(struct mm_slot, marking) == 68, "layout v1");
 _Static_assert(offsetof(struct mm_slot, card_base) == 72, "layout v1");
+_Static_assert(offsetof(struct mm_slot, first_card) == 80, "layout v2");
 _Static_assert(offsetof(struct mm_slot, state) == 128, "layout v1");
 _Static_assert(offsetof(struct mm_slot, client_word) == 136, "layout v1");
 _Static_assert(offsetof(struct mm_slot, request_seq) == 144, "layout v1");
 _Static_assert(offsetof(struct mm_slot, wish_blocks) == 160, "layout v1");
 _Static_assert(offsetof(struct mm_slot, wait_ns) == 168, "layout v1");
+_Static_assert(offsetof(struct mm_slot, roots_overflow) == 176, "layout v2");
 _Static_assert(offsetof(struct mm_slot, ring_head) == 192, "layout v1");
 _Static_assert(offsetof(struct mm_slot, give_tail) == 196, "layout v1");
 _Static_assert(offsetof(struct mm_slot, ring_tail) == 256, "layout v1");

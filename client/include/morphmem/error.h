@@ -30,7 +30,10 @@
     X(MEMORY,    21, "out of memory or address space outside the heap")                                                 \
     X(MODE,      22, "heaps of this mode cannot do that")                                                               \
     X(UNKNOWN,   23, "the daemon does not know this request; it is older than this program")                            \
-    X(SYSTEM,    24, "the system refused a call that should not fail")
+    X(SYSTEM,    24, "the system refused a call that should not fail")                                                  \
+    X(ROOTS,     25, "the thread's roots do not fit its root area; recursion is too deep or a root set too large")      \
+    X(HANDLES,   26, "all handles of the heap are taken; free some")                                                    \
+    X(PUTOFF,    27, "the collection was put off: a thread did not stop in time; see 'morphmemctl log'")
 
 enum morph_error {
     MORPH_OK = 0,

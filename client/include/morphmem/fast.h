@@ -21,17 +21,42 @@ extern "C" {
 
 struct morph_bump { char *cursor; char *limit; };
 
-/* In shared memory: the daemon reads the cursors. */
-struct morph_thread { struct morph_bump young, old; };
+#define MORPH_SMALL_BYTES    16384u     /* header and payload: above, an object is large */
+#define MORPH_ROOTS_OFF      86016u     /* of the root area in a thread's shared part */
+#define MORPH_ROOTS_BYTES    2097152u
+
+/* In shared memory: the daemon reads the cursors and the roots, and writes the words of the second line. */
+struct morph_thread {
+    struct morph_bump young, old;
+    uint32_t card_count, card_overflow;
+    uint64_t overwritten_head;
+    uint64_t roots_bytes, roots_extra_bytes;
+    uint32_t stop;                      /* a collection waits for this thread */
+    uint32_t marking;                   /* overwritten references are logged */
+    uintptr_t card_base;                /* of the card bytes, less the heap's base >> MORPH_CARD_SHIFT */
+    uintptr_t first_card;
+};
+#define MORPH_CARD_SHIFT     9
+#define MORPH_CARD_CLEAN     0
+
 struct morph_arena  { struct morph_bump typed, raw; };
 
 struct morph_type_info {
     uint64_t header;            /* size, type id and BORN: word 0 of an object of the fixed size */
-    uint64_t extent_bytes;      /* header and fixed part, in whole granules */
+    uint64_t extent_bytes;      /* header and fixed part, in whole granules; larger than any block: the slow path's */
+    uint32_t bump_off;          /* in struct morph_thread: of the pair that these objects are born in */
+    uint32_t element_bytes;
 };
 
-/* The slow halves: not for direct use. They find memory, then do what the fast path does. */
+/* The slow halves: not for direct use. They find memory, or log, then do what the fast path does. */
 MORPH_API void *morph_new_slow(morph_thread *thread, morph_type type);
+MORPH_API void *morph_new_array_slow(morph_thread *thread, morph_type type, uint64_t elements);
+MORPH_API void *morph_new_bytes_slow(morph_thread *thread, uint64_t bytes);
+MORPH_API void morph_poll_slow(morph_thread *thread);
+MORPH_API void morph_card_slow(morph_thread *thread, void *slot);
+MORPH_API void morph_overwrite_slow(morph_thread *thread, void *slot);
+MORPH_API void *morph_frame_push_slow(morph_thread *thread, size_t bytes);
+MORPH_API uint32_t morph_identity_hash_slow(morph_thread *thread, void *object);
 MORPH_API void *morph_arena_object_slow(morph_arena *arena, morph_type type);
 MORPH_API void *morph_arena_bytes_slow(morph_arena *arena, uint64_t bytes);
 
@@ -46,10 +71,95 @@ static inline void *morph_bump_object(struct morph_bump *bump, uint64_t header, 
     return at + MORPH_HEADER_BYTES;
 }
 
+/* With MORPH_DEBUG defined before the header is included every allocation takes the slow path, which counts: MORPHMEM_STRESS=N in the
+ * environment then collects at every N-th one. */
+#ifdef MORPH_DEBUG
+#define MORPH__FAST 0
+#else
+#define MORPH__FAST 1
+#endif
+
 static inline void *morph_new(morph_thread *thread, morph_type type)
 {
-    void *object = morph_bump_object(&thread->young, type->header, type->extent_bytes);
+    struct morph_bump *bump = (struct morph_bump *)((char *)thread + type->bump_off);
+    void *object = MORPH__FAST ? morph_bump_object(bump, type->header, type->extent_bytes) : NULL;
     return MORPH_LIKELY(object != NULL) ? object : morph_new_slow(thread, type);
+}
+
+static inline void *morph_new_array(morph_thread *thread, morph_type type, uint64_t elements)
+{
+    if (MORPH__FAST && MORPH_LIKELY(elements < MORPH_SMALL_BYTES)) {
+        uint64_t bytes = (uint32_t)type->header + elements * type->element_bytes;       /* at most 2^20 + 2^14 * 2^16 */
+        uint64_t extent = (bytes + MORPH_HEADER_BYTES + MORPH_GRANULE_BYTES - 1) & ~(uint64_t)(MORPH_GRANULE_BYTES - 1);
+        struct morph_bump *bump = (struct morph_bump *)((char *)thread + type->bump_off);
+        if (MORPH_LIKELY(extent <= MORPH_SMALL_BYTES)) {
+            void *object = morph_bump_object(bump, (type->header & ~(uint64_t)UINT32_MAX) | bytes, extent);
+            if (MORPH_LIKELY(object != NULL))
+                return object;
+        }
+    }
+    return morph_new_array_slow(thread, type, elements);
+}
+
+static inline void *morph_new_bytes(morph_thread *thread, uint64_t bytes)
+{
+    if (MORPH__FAST && MORPH_LIKELY(bytes <= MORPH_SMALL_BYTES - MORPH_HEADER_BYTES)) {
+        uint64_t extent = (bytes + MORPH_HEADER_BYTES + MORPH_GRANULE_BYTES - 1) & ~(uint64_t)(MORPH_GRANULE_BYTES - 1);
+        void *object = morph_bump_object(&thread->young, bytes | (uint64_t)1 << 56, extent);
+        if (MORPH_LIKELY(object != NULL))
+            return object;
+    }
+    return morph_new_bytes_slow(thread, bytes);
+}
+
+/* The store; a test for "marking is on"; a test of a card byte (docs/design/remset.md). */
+static inline void morph_store(morph_thread *thread, void *object, void *slot, void *value)
+{
+    (void)object;
+    if (MORPH_UNLIKELY(thread->marking))
+        morph_overwrite_slow(thread, slot);
+    *(void *volatile *)slot = value;
+    if (MORPH_UNLIKELY(*(const volatile unsigned char *)(thread->card_base + ((uintptr_t)slot >> MORPH_CARD_SHIFT)) == MORPH_CARD_CLEAN))
+        morph_card_slow(thread, slot);
+}
+
+static inline void *morph_frame_push(morph_thread *thread, size_t bytes)
+{
+    uint64_t top = thread->roots_bytes;
+    if (MORPH_UNLIKELY(bytes > MORPH_ROOTS_BYTES - top))
+        return morph_frame_push_slow(thread, bytes);
+    void **frame = (void **)((char *)thread + MORPH_ROOTS_OFF + top);
+    for (size_t i = 0; i < bytes / sizeof *frame; i++)
+        frame[i] = NULL;
+    thread->roots_bytes = top + bytes;
+    return frame;
+}
+
+static inline void morph_frame_pop(morph_thread *thread, void *frame)
+{
+    thread->roots_bytes = (uint64_t)((char *)frame - ((char *)thread + MORPH_ROOTS_OFF));
+}
+
+static inline void morph_poll(morph_thread *thread)
+{
+    if (MORPH_UNLIKELY(*(const volatile uint32_t *)&thread->stop))
+        morph_poll_slow(thread);
+}
+
+static inline uint32_t morph_object_word(const void *object)
+{
+    return *(const volatile uint32_t *)((const char *)object - 8);
+}
+
+static inline void morph_object_set_word(void *object, uint32_t word)
+{
+    *(volatile uint32_t *)((char *)object - 8) = word;
+}
+
+static inline uint32_t morph_identity_hash(morph_thread *thread, void *object)
+{
+    uint32_t hash = *(const volatile uint32_t *)((const char *)object - 4);
+    return MORPH_LIKELY(hash != 0) ? hash : morph_identity_hash_slow(thread, object);
 }
 
 static inline void *morph_arena_new_object(morph_arena *arena, morph_type type)

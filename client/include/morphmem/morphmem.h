@@ -1,7 +1,18 @@
-/* morphmem/morphmem.h — memory that a daemon keeps warm, bounded and visible, allocated without a system call.
+/* morphmem/morphmem.h — memory that a daemon keeps warm, bounded and visible, allocated without a system call, and collects.
  *
  * Nouns: a heap (bounded memory that morphmemd owns), a thread (this process's thread in a heap), a type (the layout of an
- * object), an arena (objects that go all at once), a pool (memory that is freed singly).
+ * object), a root (where the program holds a reference to an object), an arena (objects that go all at once), a pool (memory
+ * that is freed singly).
+ *
+ * In the collected modes (RUNTIME, VM, SERVER) objects MOVE. Four rules keep a program right:
+ *   1. A reference that is needed after the next allocation, poll or blocking call is in a root: a frame, a pushed variable, a
+ *      handle, or a field of an object that is itself reachable.
+ *   2. A reference is stored into an object with morph_store() and its family. Only into the object that this thread's latest
+ *      allocation returned, and before anything else of this library is called, may it be stored plainly; into an object of more
+ *      than 16 KiB never.
+ *   3. A loop that does not allocate polls (morph_poll), and a call that may block is put between morph_native_enter() and
+ *      morph_native_leave(): a thread that does neither holds up every collection of its heap.
+ *   4. What refers to an object is aligned to 8 bytes and holds 0 or the address that an allocation returned, nothing else.
  *
  * Errors: functions that return int return 0 or a negative code of morphmem/error.h; morph_strerror() has its sentence.
  * Functions that return memory return NULL and leave the code in morph_thread_error(). Nothing aborts.
@@ -62,6 +73,9 @@ typedef struct morph_options {
     uint64_t    reserve_bytes;      /* address space; default: twice the limit, so that large runs fit a fragmented heap */
     uint64_t    gc_start_bytes;     /* collected modes: old generation size that starts a major collection */
     uint32_t    pause_target_us;    /* collected modes */
+    uint64_t    young_min_bytes;    /* collected modes: the young generation never shrinks below; default 2 MiB */
+    uint64_t    young_max_bytes;    /* and grows to; default 8 MiB, at most a quarter of the limit */
+    uint32_t    promotion_age;      /* collected modes: collections that an object survives before it is old, 1 to 15; default 3 */
     uint32_t    threads;            /* attached at a time, at most 1024; default 64 */
     const char *socket;             /* the daemon's; default: MORPHMEM_SOCKET, else the system's, else the user's own */
     bool        no_autospawn;       /* fail instead of starting a private daemon for this user */
@@ -94,6 +108,13 @@ MORPH_API uint64_t morph_heap_id(const morph_heap *heap);
 MORPH_API int morph_heap_fd(const morph_heap *heap);
 MORPH_API int morph_heap_dispatch(morph_heap *heap);
 
+/* How much to collect: the young generation, everything, or everything with the objects moved together. */
+enum morph_collection { MORPH_COLLECT_MINOR = 0, MORPH_COLLECT_MAJOR = 1, MORPH_COLLECT_COMPACT = 2 };
+
+/* Collects now and returns when it is done. Programs need this for tests and before they go idle, not in between. The calling thread is
+ * stopped meanwhile: its references are in roots. Errors: MODE (COMPILER), PUTOFF, ROOTS, LOST, CONDEMNED, TIMEOUT. */
+MORPH_API int morph_collect(morph_thread *thread, enum morph_collection kind);
+
 typedef struct morph_heap_stats {
     uint64_t limit_bytes;
     uint64_t granted_bytes;         /* of the limit, as the daemon counts */
@@ -101,6 +122,8 @@ typedef struct morph_heap_stats {
     uint64_t mapped_bytes;          /* segments in this process */
     uint64_t waits;                 /* times a thread slept for memory */
     uint64_t wait_ns;
+    uint64_t collections;           /* since the heap was opened */
+    uint64_t live_bytes;            /* after the last major collection; 0: none yet */
 } morph_heap_stats;
 
 /* What this process knows of its heap without asking. Any thread. */
@@ -133,7 +156,14 @@ typedef struct morph_type_spec {
     morph_refs  refs;               /* in the fixed part */
     uint32_t    element_bytes;      /* repeated part after the fixed one; 0: none */
     morph_refs  element_refs;       /* in each element */
+    uint32_t    flags;              /* enum morph_type_flag */
 } morph_type_spec;
+
+enum morph_type_flag {
+    MORPH_TYPE_WEAK = 1,            /* its references keep nothing alive; they become NULL when their object is gone */
+    MORPH_TYPE_EPHEMERON = 2        /* its references come in pairs, key and value (fixed part and element: an even number each): a value
+                                     * is kept alive by its key's being alive; both become NULL when the key is gone */
+};
 
 #define MORPH_REF_OFFSETS(n, ...) { (const uint32_t[]){ __VA_ARGS__ }, (n) }
 #define MORPH_ELEMENT_IS_REF          MORPH_REF_OFFSETS(1, 0)
@@ -161,12 +191,94 @@ enum morph_hint {
  * until nothing refers to them. NULL at the limit. `morph_new` is the fast path (morphmem/fast.h). */
 static inline void *morph_new(morph_thread *thread, morph_type type);
 MORPH_API void *morph_new_hint(morph_thread *thread, morph_type type, enum morph_hint hint);
-MORPH_API void *morph_new_array(morph_thread *thread, morph_type type, uint64_t elements);
-MORPH_API void *morph_new_bytes(morph_thread *thread, uint64_t bytes);         /* no references inside */
+static inline void *morph_new_array(morph_thread *thread, morph_type type, uint64_t elements);
+static inline void *morph_new_bytes(morph_thread *thread, uint64_t bytes);     /* no references inside */
 
 /* Size of the payload of an object, and its type (NULL: raw bytes). The object must be alive. */
 static inline uint64_t morph_object_bytes(const void *object);
 MORPH_API morph_type morph_object_type(morph_heap *heap, const void *object);
+
+/* The embedder's 32 bits of an object, kept across moves; 0 at birth. Any thread that may use the object. */
+static inline uint32_t morph_object_word(const void *object);
+static inline void morph_object_set_word(void *object, uint32_t word);
+
+/* A number that stays the object's as long as it lives, wherever it moves; never 0, the same in all threads, not unique. */
+static inline uint32_t morph_identity_hash(morph_thread *thread, void *object);
+
+/* ---- Stores of references into objects --------------------------------------------------------------------------------- */
+
+/* *slot = value, where `slot` is the address of a reference field inside `object`. One thread at a time stores into a slot, or they do
+ * not mind which store wins. */
+static inline void morph_store(morph_thread *thread, void *object, void *slot, void *value);
+
+/* The same, atomically: sequentially consistent. Exchange returns the old value; compare_exchange stores if *slot is `expected` and says
+ * whether it did. */
+MORPH_API void *morph_exchange(morph_thread *thread, void *object, void *slot, void *value);
+MORPH_API bool morph_compare_exchange(morph_thread *thread, void *object, void *slot, void *expected, void *value);
+
+/* Copies `count` references from `from` to `to`, which may overlap; `to` lies inside `object`. */
+MORPH_API void morph_copy_refs(morph_thread *thread, void *object, void *to, const void *from, uint64_t count);
+
+/* Stores `value` into `count` references from `to` on. */
+MORPH_API void morph_fill_refs(morph_thread *thread, void *object, void *to, void *value, uint64_t count);
+
+/* Reads a reference field of a WEAK or EPHEMERON object. A plain read is not enough: the collector must hear that it is in use again. */
+MORPH_API void *morph_weak_read(morph_thread *thread, const void *slot);
+
+/* ---- Roots ------------------------------------------------------------------------------------------------------------- */
+
+/* A frame: room for `bytes` (a multiple of 8) of references in the thread's root stack, zeroed. The daemon sees it and updates it when
+ * objects move; the program reads and writes it plainly. Frames are popped in the opposite order. NULL: the root area (2 MiB) is full
+ * (ROOTS). */
+static inline void *morph_frame_push(morph_thread *thread, size_t bytes);
+static inline void morph_frame_pop(morph_thread *thread, void *frame);
+
+/* The address of a C variable that holds a reference: it is read when the thread stops, and written when its object has moved. Pops the
+ * last `count` pushes. Errors: MEMORY. */
+MORPH_API int morph_root_push(morph_thread *thread, void **variable);
+MORPH_API void morph_root_pop(morph_thread *thread, unsigned count);
+
+/* For a VM with a stack of its own: `visit` is called whenever the thread stops, and calls `report` with the address of each word that
+ * holds a reference. It runs on the thread itself and calls nothing else of this library. NULL: none. */
+typedef void (*morph_root_report)(void *to, void **slot);
+typedef void (*morph_root_visitor)(void *argument, morph_root_report report, void *to);
+MORPH_API int morph_thread_on_roots(morph_thread *thread, morph_root_visitor visit, void *argument);
+
+/* Reports a root set over the socket: the `count` references at `object` are roots until the set is reported again or dropped (count 0).
+ * The array stays the caller's and must stay where it is: when objects have moved, the thread that reported it finds it updated after
+ * its next poll, allocation or blocking call. It must report again what it changes. Sets are numbered by the caller, per thread. Slower
+ * than a frame by a round trip a report and one a collection. Errors: MEMORY, INVALID (more than 1,048,576), LOST, TIMEOUT. */
+MORPH_API int morph_roots_report(morph_thread *thread, uint32_t set, void **object, uint32_t count);
+
+/* A global root that outlives frames. index 0 is no handle: there was none left (HANDLES). Any attached thread may use any handle. */
+typedef struct morph_handle { uint32_t index; } morph_handle;
+MORPH_API morph_handle morph_handle_new(morph_thread *thread, void *object);
+MORPH_API morph_handle morph_handle_new_weak(morph_thread *thread, void *object);      /* keeps nothing alive; get returns NULL afterwards */
+MORPH_API void *morph_handle_get(morph_thread *thread, morph_handle handle);
+MORPH_API void morph_handle_set(morph_thread *thread, morph_handle handle, void *object);
+MORPH_API void morph_handle_free(morph_thread *thread, morph_handle handle);
+
+/* Keeps an object where it is, and alive, until it is unpinned as often. Errors: HANDLES, MEMORY; INVALID (not pinned). */
+MORPH_API int morph_pin(morph_thread *thread, void *object);
+MORPH_API int morph_unpin(morph_thread *thread, void *object);
+
+/* Asks to be given `object` back, with `word`, once nothing else refers to it. Weak references to it are NULL by then. One object may have
+ * several. Errors: HANDLES. */
+MORPH_API int morph_finalizer_set(morph_thread *thread, void *object, void *word);
+
+/* The next object that only its finalizer knew; NULL: none now. Collections in their order, and within one the order of morph_finalizer_set().
+ * The object is an ordinary one again from here on. */
+MORPH_API void *morph_finalizer_next(morph_thread *thread, void **ret_word);
+
+/* ---- Safepoints -------------------------------------------------------------------------------------------------------- */
+
+/* In loops that do not allocate: lets a waiting collection happen. One load. */
+static inline void morph_poll(morph_thread *thread);
+
+/* Around calls that may block: collections go on meanwhile, so nothing of the heap may be touched in between but pinned objects and
+ * copies. They nest. */
+MORPH_API void morph_native_enter(morph_thread *thread);
+MORPH_API void morph_native_leave(morph_thread *thread);
 
 /* ---- Arenas ---------------------------------------------------------------------------------------------------------- */
 
