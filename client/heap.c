@@ -37,6 +37,9 @@ static int say_hello(struct morph_heap *heap, const morph_options *options)
     hello->gc_start_bytes = options->gc_start_bytes;
     hello->pause_target_us = options->pause_target_us;
     hello->threads = options->threads;
+    hello->young_min_bytes = options->young_min_bytes;
+    hello->young_max_bytes = options->young_max_bytes;
+    hello->promotion_age = options->promotion_age;
     int r = mm_message_encode(&message, packet, sizeof packet, &bytes);
     if (r == 0)
         r = mm_packet_send(heap->socket, packet, bytes, NULL, 0);
@@ -109,6 +112,7 @@ static void heap_free(struct morph_heap *heap)
     }
     for (struct morph__thread *thread = heap->thread, *next; thread; thread = next) {
         next = thread->next;
+        morph__roots_free(thread);
         free(thread);
     }
     for (unsigned i = 0; i < MORPH__TYPE_BUCKETS; i++)
@@ -127,6 +131,7 @@ static void heap_free(struct morph_heap *heap)
     if (heap->doorbell >= 0)
         close(heap->doorbell);
     pthread_mutex_destroy(&heap->lock);
+    free(heap->pin);
     free(heap);
 }
 
@@ -156,6 +161,9 @@ int morph_heap_open(morph_heap **ret_heap, const morph_options *given)
     pthread_mutex_init(&heap->lock, NULL);
     heap->socket = heap->doorbell = -1;
     heap->mode = options.mode;
+    heap->collected = options.mode != MORPH_COMPILER;
+    const char *stress = getenv("MORPHMEM_STRESS");
+    heap->stress = heap->collected && stress ? strtoull(stress, NULL, 10) : 0;
     heap->timeout_ms = options.timeout_ms;
     heap->reserve_bytes = options.reserve_bytes;
     heap->spin = mm_machine_cores() > 1;
@@ -220,7 +228,9 @@ int morph_heap_stats_get(morph_heap *heap, morph_heap_stats *ret_stats)
     morph_heap_stats stats = { .limit_bytes = mm_load_relaxed(&heap->control->limit_bytes),
                                .granted_bytes = mm_load_relaxed(&heap->control->granted_bytes),
                                .spare_bytes = (uint64_t)heap->spare_blocks << MM_BLOCK_SHIFT,
-                               .mapped_bytes = (uint64_t)heap->mapped_chunks << MM_CHUNK_SHIFT };
+                               .mapped_bytes = (uint64_t)heap->mapped_chunks << MM_CHUNK_SHIFT,
+                               .collections = mm_load_relaxed(&heap->control->collections),
+                               .live_bytes = mm_load_relaxed(&heap->control->live_bytes) };
     for (uint32_t i = 0; i < heap->control->slots_high; i++) {
         struct mm_slot *slot = mm_control_slot(heap->control, i);
         stats.waits += mm_load_relaxed(&slot->waits);

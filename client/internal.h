@@ -36,6 +36,8 @@ struct morph__type {
 };
 #define MORPH__TYPE_BUCKETS 64u
 
+struct morph__pin;
+
 struct morph_heap {
     struct morph_heap *next;            /* all heaps of this process (fork.c) */
     pthread_mutex_t lock;
@@ -59,7 +61,23 @@ struct morph_heap {
     struct morph__space  *space;        /* list of arenas and pools */
     uint64_t        space_taken[MM_SPACES / 64];
     struct morph__type *type_bucket[MORPH__TYPE_BUCKETS];
+    uint32_t        pretenure_version;  /* of the bits that the types were last set by */
+    bool            collected;          /* RUNTIME, VM, SERVER */
+    uint32_t        handle_free;        /* first free entry of the handle table; 0: none */
+    uint64_t        handle_seq;
+    struct morph__pin *pin;             /* open addressing, by address (handle.c) */
+    uint32_t        pins, pin_room;
+    uint64_t        stress;             /* MORPHMEM_STRESS: collect at every n-th slow allocation; 0: off */
 };
+
+struct morph__root_set {
+    struct morph__root_set *next;
+    uint32_t number, count;
+    void   **object;                    /* the caller's array */
+};
+
+/* Where a thread may put old objects: one block, hole by hole. */
+struct morph__holes { char *block; uint64_t free[4]; uint32_t line; };
 
 struct morph__thread {
     struct morph__thread *next;
@@ -68,8 +86,22 @@ struct morph__thread {
     uint32_t        index;
     uint32_t        spaces;             /* arenas and pools that belong to it */
     int             error;              /* of the last failed allocation */
-    struct mm_run  *run[2];             /* of the young and the old cursor; NULL: none yet */
+    struct mm_run  *run[2];             /* COMPILER: of the young and the old cursor; NULL: none yet */
     uint32_t        run_blocks[2];      /* size of the last one: the next is larger */
+
+    /* Collected heaps. What lies in the next three lines is the daemon's again after a collection (safepoint.c). */
+    struct mm_cell  stash[MM_RING_CELLS];       /* cells that came while another kind was waited for */
+    uint32_t        stash_count;
+    uint32_t        young_next, young_rest, old_next, old_rest;         /* blocks left of the last cell of each kind */
+    struct morph__holes holes;          /* of the block that the old cursor is in */
+    uint32_t        epoch;              /* of the stop word, when it last went on */
+    uint32_t        native;             /* depth of morph_native_enter() */
+    void         ***variable;           /* morph_root_push() */
+    uint32_t        variables, variable_room;
+    morph_root_visitor visit;
+    void           *visit_argument;
+    struct morph__root_set *root_sets;
+    uint64_t        random, allocations;
 };
 
 struct morph__space {
@@ -105,6 +137,35 @@ MORPH_HIDDEN int morph__segment_map(struct morph_heap *heap, uint32_t chunk, uin
 /* refill.c: a run of at least `min` and at most `want` blocks for the client's own use. 0 or a negative code. The thread's own. */
 MORPH_HIDDEN int morph__run_obtain(struct morph__thread *thread, uint32_t want, uint32_t min, struct mm_run **ret_run, bool *ret_zeroed);
 MORPH_HIDDEN void morph__run_return(struct morph__thread *thread, struct mm_run *run);
+
+MORPH_HIDDEN void morph__ring_doorbell(struct morph_heap *heap);        /* if the worker sleeps */
+MORPH_HIDDEN int morph__look_at_daemon(struct morph_heap *heap);        /* hears its letters; 0, or why the heap cannot go on */
+MORPH_HIDDEN int morph__ring_wait(struct morph__thread *thread);        /* until the ring holds a cell; `state` is not RUNNING */
+MORPH_HIDDEN void morph__request_put(struct mm_slot *slot, uint32_t kind, uint32_t want, uint32_t min);
+MORPH_HIDDEN int morph__cell_map(struct morph_heap *heap, const struct mm_cell *cell);
+MORPH_HIDDEN void morph__map_promised(struct morph_heap *heap);         /* segments that a collection has used */
+MORPH_HIDDEN void morph__touch(const struct morph_heap *heap, const char *at, uint32_t blocks);
+
+/* nursery.c: memory of a collected heap for one thread. */
+MORPH_HIDDEN int morph__young_refill(struct morph__thread *thread, uint64_t extent);
+MORPH_HIDDEN int morph__old_refill(struct morph__thread *thread, uint64_t extent);
+MORPH_HIDDEN int morph__large_obtain(struct morph__thread *thread, uint64_t extent, char **ret_at);
+MORPH_HIDDEN int morph__cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want, uint32_t min, struct mm_cell *ret_cell);
+MORPH_HIDDEN void morph__stash(struct morph__thread *thread, const struct mm_cell *cell);
+
+/* safepoint.c */
+#define MORPH__PAUSE_SPIN_NS 200000ull  /* a pause is most often shorter than a sleep and a wake */
+MORPH_HIDDEN void morph__enter(struct morph__thread *thread, enum mm_slot_state state);        /* publishes roots; NATIVE or PARKED */
+MORPH_HIDDEN void morph__leave(struct morph__thread *thread);           /* waits while the heap is stopped; takes roots back */
+
+/* roots.c */
+MORPH_HIDDEN void morph__roots_publish(struct morph__thread *thread);
+MORPH_HIDDEN void morph__roots_take_back(struct morph__thread *thread);
+MORPH_HIDDEN void morph__root_sets_fetch(struct morph__thread *thread);
+MORPH_HIDDEN void morph__roots_free(struct morph__thread *thread);
+
+/* types.c */
+MORPH_HIDDEN void morph__types_refresh(struct morph_heap *heap);        /* which types are born old */
 
 /* spare.c: under heap->lock. */
 MORPH_HIDDEN struct mm_run *morph__spare_take(struct morph_heap *heap, uint32_t want, uint32_t min, bool *ret_zeroed);

@@ -1,6 +1,7 @@
 /* object.c — objects of a thread (morph_new and its family): the dispatcher, and the slow half of the fast path.
  *
- * Objects are bumped into runs of the thread, one for what is expected to die young and one for what is said to stay, so that the two do
+ * Collected heaps: young objects into nursery blocks, those of pretenured types and those said to stay into old ones, large ones alone
+ * (nursery.c). COMPILER heaps: objects are bumped into runs of the thread, one for what is expected to die young and one for what is said to stay, so that the two do
  * not share blocks. An object that is large for a run gets one of its own. Runs are walkable from outside: header by header up to the
  * cursor in the slot, or up to used_bytes once the run is full. The thread's own. */
 #include <string.h>
@@ -60,6 +61,35 @@ static int bump_refill(struct morph__thread *thread, uint64_t extent, int which)
     return 0;
 }
 
+/* In a debug client every allocation comes here; any other comes here at each refill. */
+static void stress(struct morph__thread *thread)
+{
+    if (++thread->allocations % thread->heap->stress == 0)
+        (void)morph_collect((morph_thread *)thread->slot, thread->allocations / thread->heap->stress % 8 == 0 ? MORPH_COLLECT_MAJOR : MORPH_COLLECT_MINOR);
+}
+
+static void *collected_new(struct morph__thread *thread, uint64_t header, uint64_t extent, int which)
+{
+    struct morph_bump *bump = bump_of(thread, which);
+    if (thread->heap->stress)
+        stress(thread);
+    if (extent > MM_LARGE_BYTES) {
+        char *at;
+        int r = morph__large_obtain(thread, extent, &at);
+        if (r < 0)
+            return morph__thread_fail(thread, r);
+        *(volatile uint64_t *)at = header | (uint64_t)MM_LARGE << 56;
+        return at + MM_HEADER_BYTES;
+    }
+    for (void *object; ;) {
+        if ((object = morph_bump_object(bump, header, extent)))
+            return object;
+        int r = which ? morph__old_refill(thread, extent) : morph__young_refill(thread, extent);
+        if (r < 0)
+            return morph__thread_fail(thread, r);
+    }
+}
+
 /* The dispatcher: by size and hint. */
 static void *object_new(struct morph__thread *thread, uint64_t header, uint64_t extent, enum morph_hint hint)
 {
@@ -68,6 +98,8 @@ static void *object_new(struct morph__thread *thread, uint64_t header, uint64_t 
     int r = morph__status(thread->heap);
     if (r < 0)
         return morph__thread_fail(thread, r);
+    if (thread->heap->collected)
+        return collected_new(thread, header, extent, which);
     void *object = morph_bump_object(bump, header, extent);
     if (object)
         return object;
@@ -86,7 +118,11 @@ void *morph_new_slow(morph_thread *public_thread, morph_type type)
 void *morph_new_hint(morph_thread *public_thread, morph_type type, enum morph_hint hint)
 {
     struct morph__thread *thread = morph__thread_of(public_thread);
-    return thread && type ? object_new(thread, type->header, type->extent_bytes, hint) : NULL;
+    if (!thread || !type)
+        return NULL;
+    if (hint == MORPH_HINT_NONE && type->bump_off)
+        hint = MORPH_HINT_LONG;
+    return object_new(thread, type->header, mm_object_extent(mm_header_bytes(type->header)), hint);
 }
 
 /* The payload of a type with `elements` elements; UINT64_MAX if no object can be that large. */
@@ -98,7 +134,7 @@ static uint64_t array_bytes(const struct morph__type *type, uint64_t elements)
     return bytes + type->bytes;
 }
 
-void *morph_new_array(morph_thread *public_thread, morph_type public_type, uint64_t elements)
+void *morph_new_array_slow(morph_thread *public_thread, morph_type public_type, uint64_t elements)
 {
     struct morph__thread *thread = morph__thread_of(public_thread);
     const struct morph__type *type = (const struct morph__type *)public_type;
@@ -107,10 +143,11 @@ void *morph_new_array(morph_thread *public_thread, morph_type public_type, uint6
     uint64_t bytes = array_bytes(type, elements);
     if (bytes == UINT64_MAX)
         return morph__thread_fail(thread, MORPH_ETOOLARGE);
-    return object_new(thread, mm_header_make((uint32_t)bytes, (uint16_t)type->id, 0), mm_object_extent((uint32_t)bytes), MORPH_HINT_NONE);
+    return object_new(thread, mm_header_make((uint32_t)bytes, (uint16_t)type->id, 0), mm_object_extent((uint32_t)bytes),
+                      public_type->bump_off ? MORPH_HINT_LONG : MORPH_HINT_NONE);
 }
 
-void *morph_new_bytes(morph_thread *public_thread, uint64_t bytes)
+void *morph_new_bytes_slow(morph_thread *public_thread, uint64_t bytes)
 {
     struct morph__thread *thread = morph__thread_of(public_thread);
     if (!thread)

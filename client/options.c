@@ -8,6 +8,7 @@
 #include "shm/machine.h"
 
 #define MIB ((uint64_t)1 << 20)
+#define COLLECTED_MAX ((uint64_t)1 << 40)       /* card numbers of twice as much fit the log's 32 bits */
 
 static const struct preset { uint64_t limit_bytes, gc_start_bytes; uint32_t pause_target_us; } presets[] = {
     [MORPH_COMPILER] = { 256 * MIB, 0, 0 },
@@ -35,7 +36,8 @@ int morph__options_resolve(const morph_options *given, morph_options *ret)
     if (!o.name || !*o.name)
         o.name = program_invocation_short_name;
     o.limit_bytes &= ~(uint64_t)(MM_BLOCK_BYTES - 1);
-    if (o.limit_bytes < 4 * MM_BLOCK_BYTES || o.limit_bytes > MM_RESERVE_MAX || o.threads > MM_SLOTS_MAX)
+    if (o.limit_bytes < 4 * MM_BLOCK_BYTES || o.limit_bytes > MM_RESERVE_MAX || o.threads > MM_SLOTS_MAX ||
+        o.promotion_age > 15 || (o.mode != MORPH_COMPILER && o.limit_bytes > COLLECTED_MAX))
         return MORPH_EINVALID;
     if (!o.reserve_bytes)
         o.reserve_bytes = o.limit_bytes <= MM_RESERVE_MAX / 2 ? o.limit_bytes * 2 : MM_RESERVE_MAX;

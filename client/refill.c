@@ -13,7 +13,7 @@
 #include "client/internal.h"
 #include "shm/park.h"
 
-static void ring_doorbell(struct morph_heap *heap)
+void morph__ring_doorbell(struct morph_heap *heap)
 {
     uint64_t one = 1;
     if (mm_doorbell_wanted(heap->control))
@@ -21,7 +21,7 @@ static void ring_doorbell(struct morph_heap *heap)
 }
 
 /* Has the daemon gone, or given this heap up? Hears its letters on the way. */
-static int look_at_daemon(struct morph_heap *heap)
+int morph__look_at_daemon(struct morph_heap *heap)
 {
     struct pollfd poll_now = { .fd = heap->socket, .events = POLLIN | POLLRDHUP };
     uint32_t condemned = mm_load_relaxed(&heap->control->condemned);
@@ -36,7 +36,7 @@ static int look_at_daemon(struct morph_heap *heap)
 }
 
 /* Blocks of a cell are in segments that came before it; those that wait in the socket are mapped now. */
-static int cell_map(struct morph_heap *heap, const struct mm_cell *cell)
+int morph__cell_map(struct morph_heap *heap, const struct mm_cell *cell)
 {
     uint64_t end = (uint64_t)cell->block + cell->count;
     if (cell->count == 0 || end << MM_BLOCK_SHIFT > heap->reserve_bytes)
@@ -52,8 +52,25 @@ static int cell_map(struct morph_heap *heap, const struct mm_cell *cell)
     return end <= (uint64_t)mm_load_acquire(&heap->mapped_chunks) * MM_CHUNK_BLOCKS ? 0 : MORPH_EPROTOCOL;
 }
 
+void morph__map_promised(struct morph_heap *heap)
+{
+    uint64_t deadline = mm_now_ns() + (uint64_t)heap->timeout_ms * 1000000;
+    while (!morph__status(heap) && mm_load_relaxed(&heap->control->mapped_chunks) > mm_load_acquire(&heap->mapped_chunks)) {
+        struct pollfd readable = { .fd = heap->socket, .events = POLLIN };
+        pthread_mutex_lock(&heap->lock);
+        morph__letters(heap);
+        pthread_mutex_unlock(&heap->lock);
+        if (mm_load_relaxed(&heap->control->mapped_chunks) <= mm_load_acquire(&heap->mapped_chunks))
+            return;
+        if (mm_now_ns() >= deadline)
+            morph__lose(heap, MORPH_EPROTOCOL);         /* it was promised before it was sent */
+        else
+            (void)poll(&readable, 1, 20);
+    }
+}
+
 /* Maps present pages sixteen at a time: one read a block lets the kernel map the pages around it (DESIGN D8). */
-static void touch(const struct morph_heap *heap, const char *at, uint32_t blocks)
+void morph__touch(const struct morph_heap *heap, const char *at, uint32_t blocks)
 {
     if (heap->huge_pages)
         return;
@@ -64,20 +81,20 @@ static void touch(const struct morph_heap *heap, const char *at, uint32_t blocks
 /* ---- Waiting ---- */
 
 /* Waits until the ring holds a cell. 0, or why there will be none. */
-static int ring_wait(struct morph__thread *thread)
+int morph__ring_wait(struct morph__thread *thread)
 {
     struct morph_heap *heap = thread->heap;
     struct mm_slot *slot = thread->slot;
     uint32_t head = slot->ring_head;
     uint64_t start = mm_now_ns(), deadline = start + (uint64_t)heap->timeout_ms * 1000000;
     int r = 0;
-    ring_doorbell(heap);
+    morph__ring_doorbell(heap);
     if (heap->spin && mm_load_relaxed(&heap->threads) == 1)     /* our running threads leave a core for the worker */
         while (mm_load_acquire(&slot->ring_tail) == head && mm_now_ns() - start < MM_SPIN_NS)
             mm_cpu_relax();
     while (mm_load_acquire(&slot->ring_tail) == head) {
         (void)mm_xchg_seq_cst(&slot->asleep, 1);                /* pairs with the daemon's load after it published */
-        ring_doorbell(heap);
+        morph__ring_doorbell(heap);
         uint32_t seen = mm_load_seq_cst(&slot->ring_tail);      /* pairs with mm_ring_put(): the last look */
         if (seen != head)
             break;
@@ -85,7 +102,7 @@ static int ring_wait(struct morph__thread *thread)
         slot->waits++;
         if (mm_load_acquire(&slot->ring_tail) != head)
             break;
-        if ((r = look_at_daemon(heap)) < 0)
+        if ((r = morph__look_at_daemon(heap)) < 0)
             break;
         if (mm_now_ns() >= deadline) {
             r = MORPH_ETIMEOUT;
@@ -97,9 +114,9 @@ static int ring_wait(struct morph__thread *thread)
     return r;
 }
 
-static void request(struct mm_slot *slot, uint32_t want, uint32_t min)
+void morph__request_put(struct mm_slot *slot, uint32_t kind, uint32_t want, uint32_t min)
 {
-    mm_store_relaxed(&slot->request_kind, MM_GRANT_RUN);
+    mm_store_relaxed(&slot->request_kind, kind);
     mm_store_relaxed(&slot->request_blocks, want);
     mm_store_relaxed(&slot->request_min, min);
     uint32_t seq = slot->request_seq + 1;
@@ -114,7 +131,12 @@ static int cell_take_in(struct morph__thread *thread, const struct mm_cell *cell
     struct morph_heap *heap = thread->heap;
     if (cell->kind == MM_GRANT_REFUSED)
         return cell->seq == thread->slot->request_seq ? -(int)cell->block : 0;
-    int r = cell->kind == MM_GRANT_RUN ? cell_map(heap, cell) : MORPH_EPROTOCOL;
+    bool ours = cell->kind == MM_GRANT_YOUNG || cell->kind == MM_GRANT_OLD;
+    int r = cell->kind == MM_GRANT_RUN || ours ? morph__cell_map(heap, cell) : MORPH_EPROTOCOL;
+    if (r == 0 && ours) {
+        morph__stash(thread, cell);
+        return 0;
+    }
     if (r < 0) {
         morph__lose(heap, r);
         return morph__status(heap);
@@ -136,7 +158,7 @@ static struct mm_run *take_spare(struct morph__thread *thread, uint32_t want, ui
     if (low && mm_load_acquire(&thread->slot->ring_tail) == thread->slot->ring_head) {
         uint32_t wish = want * 2 < MM_CHUNK_BLOCKS ? want * 2 : MM_CHUNK_BLOCKS;
         mm_store_seq_cst(&thread->slot->wish_blocks, wish);     /* pairs with a worker about to sleep */
-        ring_doorbell(heap);
+        morph__ring_doorbell(heap);
     }
     return run;
 }
@@ -156,11 +178,14 @@ static int run_find(struct morph__thread *thread, uint32_t want, uint32_t min, s
             continue;
         }
         if (!asked)
-            request(slot, want, min);
+            morph__request_put(slot, MM_GRANT_RUN, want, min);
         asked = true;
-        uint32_t state = mm_xchg_seq_cst(&slot->state, MM_SLOT_NATIVE);         /* a collection need not wait for a thread that waits */
-        r = ring_wait(thread);
-        (void)mm_xchg_seq_cst(&slot->state, state);
+        bool runs = slot->state == MM_SLOT_RUNNING;             /* a shared pool's slot never does */
+        if (runs)
+            morph__enter(thread, MM_SLOT_NATIVE);               /* a collection need not wait for a thread that waits */
+        r = morph__ring_wait(thread);
+        if (runs)
+            morph__leave(thread);
     }
     return r;
 }
@@ -194,7 +219,7 @@ int morph__run_obtain(struct morph__thread *thread, uint32_t want, uint32_t min,
     for (unsigned round = 0; round < MM_RING_CELLS && refused(thread->heap, r) && give_spare(thread); round++)
         r = run_find(thread, want, min, ret_run, ret_zeroed);
     if (r == 0)
-        touch(thread->heap, (const char *)*ret_run, (*ret_run)->blocks);
+        morph__touch(thread->heap, (const char *)*ret_run, (*ret_run)->blocks);
     return r;
 }
 
@@ -216,5 +241,5 @@ void morph__run_return(struct morph__thread *thread, struct mm_run *run)
     }
     pthread_mutex_unlock(&heap->lock);
     if (given)
-        ring_doorbell(heap);
+        morph__ring_doorbell(heap);
 }

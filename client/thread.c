@@ -20,8 +20,8 @@ static struct mm_slot *slot_claim(struct morph_heap *heap, uint32_t *ret_index)
         struct mm_slot *slot = mm_control_slot(control, i);
         if (mm_load_relaxed(&slot->state) != MM_SLOT_FREE || !mm_cas_seq_cst(&slot->state, (uint32_t)MM_SLOT_FREE, (uint32_t)MM_SLOT_NATIVE))
             continue;
-        if (control->slots_high <= i)           /* under heap->lock */
-            mm_store_relaxed(&control->slots_high, i + 1);
+        if (control->slots_high <= i)           /* under heap->lock: it only grows */
+            mm_store_seq_cst(&control->slots_high, i + 1);      /* pairs with the loads in daemon/gc/handshake.c */
         *ret_index = i;
         return slot;
     }
@@ -40,7 +40,9 @@ static int attach(struct morph_heap *heap, struct morph__thread *thread)
     if (thread->slot) {
         thread->slot->tid = (uint32_t)syscall(SYS_gettid);
         thread->slot->client_word = (uintptr_t)thread;
-        thread->slot->young_cursor = thread->slot->young_limit = thread->slot->old_cursor = thread->slot->old_limit = 0;
+        thread->slot->card_base = (uintptr_t)mm_control_cards(heap->control, heap->control->slot_count, heap->control->space_count) -
+                                  ((uintptr_t)heap->base >> MM_CARD_SHIFT);
+        thread->slot->first_card = (uintptr_t)heap->base >> MM_CARD_SHIFT;
         thread->next = heap->thread;
         heap->thread = thread;
     }
@@ -70,8 +72,8 @@ int morph_thread_attach(morph_heap *heap, morph_thread **ret_thread)
     int r = morph__thread_attach_quiet(heap, &thread);
     if (r < 0)
         return r;
-    (void)mm_xchg_seq_cst(&thread->slot->state, MM_SLOT_RUNNING);
     mm_add_relaxed(&heap->threads, 1);
+    morph__leave(thread);
     *ret_thread = (morph_thread *)thread->slot;
     return 0;
 }
@@ -89,7 +91,6 @@ void morph__thread_detach_quiet(struct morph__thread *thread)
 {
     struct morph_heap *heap = thread->heap;
     struct mm_slot *slot = thread->slot;
-    publish_runs(thread);
     mm_store_relaxed(&slot->wish_blocks, 0);
     pthread_mutex_lock(&heap->lock);
     for (struct morph__thread **link = &heap->thread; *link; link = &(*link)->next)
@@ -98,9 +99,9 @@ void morph__thread_detach_quiet(struct morph__thread *thread)
             break;
         }
     slot->client_word = 0;
-    slot->young_cursor = slot->young_limit = slot->old_cursor = slot->old_limit = 0;
     pthread_mutex_unlock(&heap->lock);
     (void)mm_xchg_seq_cst(&slot->state, MM_SLOT_FREE);          /* pairs with the next owner's compare-and-swap */
+    morph__roots_free(thread);
     free(thread);
 }
 
@@ -112,7 +113,16 @@ int morph_thread_detach(morph_thread *public_thread)
     if (thread->spaces)
         return MORPH_EBUSY;
     struct morph_heap *heap = thread->heap;
-    (void)mm_xchg_seq_cst(&thread->slot->state, MM_SLOT_NATIVE);
+    while (thread->root_sets)
+        (void)morph_roots_report(public_thread, thread->root_sets->number, NULL, 0);
+    /* All that a collection reads is written before the thread counts as stopped. */
+    struct mm_slot *slot = thread->slot;
+    publish_runs(thread);
+    slot->young_cursor = slot->young_limit = slot->old_cursor = slot->old_limit = 0;
+    slot->roots_bytes = slot->roots_extra_bytes = 0;
+    thread->variables = 0;
+    thread->visit = NULL;
+    morph__enter(thread, MM_SLOT_NATIVE);
     mm_sub_relaxed(&heap->threads, 1);
     morph__thread_detach_quiet(thread);
     return 0;

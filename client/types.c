@@ -36,9 +36,32 @@ static int message_fill(const morph_type_spec *spec, struct mm_message *message)
     memcpy(type->name, spec->name, length + 1);
     type->bytes = (uint32_t)spec->bytes;
     type->element_bytes = spec->element_bytes;
+    type->flags = spec->flags;
     if (copy_refs(&spec->refs, type->refs, sizeof type->refs / sizeof type->refs[0], &type->refs_count) < 0)
         return MORPH_EINVALID;
     return copy_refs(&spec->element_refs, type->element_refs, sizeof type->element_refs / sizeof type->element_refs[0], &type->element_refs_count);
+}
+
+/* The cursor that objects of a type are born at. */
+static uint32_t bump_off(struct morph_heap *heap, uint32_t id)
+{
+    const uint64_t *pretenured = mm_control_pretenure(heap->control, heap->control->slot_count, heap->control->space_count);
+    bool old = heap->collected && mm_load_relaxed(&pretenured[id / 64]) >> id % 64 & 1;
+    return old ? offsetof(struct morph_thread, old) : offsetof(struct morph_thread, young);
+}
+
+/* Other threads may be reading bump_off: either cursor is right for them. */
+void morph__types_refresh(struct morph_heap *heap)
+{
+    uint32_t version = mm_load_acquire(&heap->control->pretenure_version);      /* pairs with the release in daemon/gc/pretenure.c */
+    if (version == mm_load_relaxed(&heap->pretenure_version))
+        return;
+    pthread_mutex_lock(&heap->lock);
+    mm_store_relaxed(&heap->pretenure_version, version);
+    for (unsigned i = 0; i < MORPH__TYPE_BUCKETS; i++)
+        for (struct morph__type *type = heap->type_bucket[i]; type; type = type->next)
+            mm_store_relaxed(&type->info.bump_off, bump_off(heap, type->id));
+    pthread_mutex_unlock(&heap->lock);
 }
 
 static int type_remember(struct morph_heap *heap, const struct mm_type *spec, uint32_t id, struct morph__type **ret_type)
@@ -55,6 +78,10 @@ static int type_remember(struct morph_heap *heap, const struct mm_type *spec, ui
         type->element_bytes = spec->element_bytes;
         type->info.header = mm_header_make(spec->bytes, (uint16_t)id, 0);
         type->info.extent_bytes = mm_object_extent(spec->bytes);
+        if (type->info.extent_bytes > MM_LARGE_BYTES)
+            type->info.extent_bytes = UINT64_MAX / 2;           /* never fits: the slow path */
+        type->info.element_bytes = spec->element_bytes;
+        type->info.bump_off = bump_off(heap, id);
         memcpy(type->name, spec->name, sizeof type->name);
         type->next = *bucket_of(heap, id);
         *bucket_of(heap, id) = type;

@@ -18,9 +18,10 @@
 
 struct config config;
 
-enum kind { KIND_SIZE, KIND_COUNT, KIND_MS, KIND_BOOL, KIND_TEXT, KIND_CHOICE_HUGE, KIND_CHOICE_LEVEL };
+enum kind { KIND_SIZE, KIND_COUNT, KIND_MS, KIND_BOOL, KIND_TEXT, KIND_CHOICE_HUGE, KIND_CHOICE_VERIFY, KIND_CHOICE_LEVEL };
 
 static const char *const choice_huge[] = { "auto", "never", NULL };
+static const char *const choice_verify[] = { "off", "roots", "full", NULL };
 static const char *const choice_level[] = { "error", "warning", "info", "debug", NULL };
 static const char *const choice_bool[] = { "no", "yes", NULL };
 
@@ -39,6 +40,7 @@ static const struct option_row {
 #define INITIAL_BOOL(v)         { .number = (v) }
 #define INITIAL_TEXT(v)         { .text = (v) }
 #define INITIAL_CHOICE_HUGE(v)  { .number = (v) }
+#define INITIAL_CHOICE_VERIFY(v) { .number = (v) }
 #define INITIAL_CHOICE_LEVEL(v) { .number = (v) }
 #define OPTION(name, kind, initial, least, most, reload, help) \
     { #name, KIND_##kind, offsetof(struct config, name), INITIAL_##kind(initial), least, most, reload, help },
@@ -56,6 +58,7 @@ static const char *const *row_choices(const struct option_row *row)
 {
     switch (row->kind) {
     case KIND_CHOICE_HUGE:  return choice_huge;
+    case KIND_CHOICE_VERIFY: return choice_verify;
     case KIND_CHOICE_LEVEL: return choice_level;
     case KIND_BOOL:         return choice_bool;
     default:                return NULL;

@@ -12,10 +12,11 @@
 #include "shm/atomic.h"
 
 enum config_huge { HUGE_AUTO, HUGE_NEVER };
+enum config_verify { VERIFY_OFF, VERIFY_ROOTS, VERIFY_FULL };
 enum config_level { LEVEL_ERROR, LEVEL_WARNING, LEVEL_INFO, LEVEL_DEBUG };
 
 typedef char *config_TEXT;
-typedef uint64_t config_SIZE, config_COUNT, config_MS, config_BOOL, config_CHOICE_HUGE, config_CHOICE_LEVEL;
+typedef uint64_t config_SIZE, config_COUNT, config_MS, config_BOOL, config_CHOICE_HUGE, config_CHOICE_VERIFY, config_CHOICE_LEVEL;
 
 struct config {
 #define OPTION(name, kind, initial, least, most, reload, help) config_##kind name;

@@ -4,13 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { HUGE_AUTO, HUGE_NEVER, LEVEL_ERROR = 0, LEVEL_WARNING, LEVEL_INFO, LEVEL_DEBUG };
+enum { HUGE_AUTO, HUGE_NEVER, VERIFY_OFF = 0, LEVEL_ERROR = 0, LEVEL_WARNING, LEVEL_INFO, LEVEL_DEBUG };
 
 #define NUMBER_SIZE(v)         (v), NULL
 #define NUMBER_COUNT(v)        (v), NULL
 #define NUMBER_MS(v)           (v), NULL
 #define NUMBER_BOOL(v)         (v), NULL
 #define NUMBER_CHOICE_HUGE(v)  (v), NULL
+#define NUMBER_CHOICE_VERIFY(v) (v), NULL
 #define NUMBER_CHOICE_LEVEL(v) (v), NULL
 #define NUMBER_TEXT(v)         0, (v)
 
@@ -30,11 +31,14 @@ static const struct row {
 static const char *value_text(const struct row *row, char *buffer, size_t capacity)
 {
     static const char *const huge[] = { "auto", "never" }, *const level[] = { "error", "warning", "info", "debug" };
+    static const char *const verify[] = { "off", "roots", "full" };
     static const char units[] = "KMGT";
     if (row->text)
         return row->text;
     if (strcmp(row->kind, "CHOICE_HUGE") == 0)
         return huge[row->initial];
+    if (strcmp(row->kind, "CHOICE_VERIFY") == 0)
+        return verify[row->initial];
     if (strcmp(row->kind, "CHOICE_LEVEL") == 0)
         return level[row->initial];
     uint64_t n = row->initial;
@@ -57,6 +61,8 @@ static const char *kind_text(const struct row *row)
         return "milliseconds";
     if (strcmp(row->kind, "CHOICE_HUGE") == 0)
         return "auto or never";
+    if (strcmp(row->kind, "CHOICE_VERIFY") == 0)
+        return "off, roots or full";
     if (strcmp(row->kind, "CHOICE_LEVEL") == 0)
         return "error, warning, info or debug";
     return "text";

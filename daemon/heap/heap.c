@@ -5,15 +5,18 @@
 #include <assert.h>
 #include <errno.h>
 #include <linux/sockios.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/include/morphmem/error.h"
 #include "daemon/config.h"
+#include "daemon/gc/gc.h"
 #include "daemon/heap/budget.h"
 #include "daemon/heap/guard.h"
 #include "daemon/log.h"
@@ -31,21 +34,6 @@
 
 /* ---- States and sums ---- */
 
-static void block_set_state(struct heap *heap, uint32_t block, enum mm_block_state to)
-{
-    struct chunk *chunk = &heap->chunk[block / MM_CHUNK_BLOCKS];
-    uint32_t i = block % MM_CHUNK_BLOCKS, bit = 1u << i;
-    assert(mm_block_move_allowed(chunk->state[i], to));
-    bool was_free = chunk->free & bit, was_clean = chunk->clean & bit;
-    bool is_clean = to == MM_BLOCK_ZEROED, is_free = is_clean || to == MM_BLOCK_FREE;
-    chunk->state[i] = (uint8_t)to;
-    chunk->free = is_free ? chunk->free | bit : chunk->free & ~bit;
-    chunk->clean = is_clean ? chunk->clean | bit : chunk->clean & ~bit;
-    heap->dirty_blocks += (uint32_t)(is_free && !is_clean) - (uint32_t)(was_free && !was_clean);
-    if (is_free && block / MM_CHUNK_BLOCKS < heap->first_free)
-        heap->first_free = block / MM_CHUNK_BLOCKS;
-}
-
 static void granted_add(struct heap *heap, int64_t blocks)
 {
     uint64_t granted = heap->granted_blocks + (uint64_t)blocks;
@@ -53,8 +41,26 @@ static void granted_add(struct heap *heap, int64_t blocks)
     if (granted > heap->peak_blocks)
         mm_store_relaxed(&heap->peak_blocks, granted);
     mm_add_relaxed(&heap->user->granted_blocks, (uint64_t)blocks);
-    mm_store_relaxed(&heap->control->granted_bytes, granted << MM_BLOCK_SHIFT);
 }
+
+void heap_block_set_state(struct heap *heap, uint32_t block, enum mm_block_state to)
+{
+    struct chunk *chunk = &heap->chunk[block / MM_CHUNK_BLOCKS];
+    uint32_t i = block % MM_CHUNK_BLOCKS, bit = 1u << i;
+    assert(mm_block_move_allowed(chunk->state[i], to));
+    bool was_free = chunk->free & bit, was_clean = chunk->clean & bit, was_absent = chunk->state[i] == MM_BLOCK_ABSENT;
+    bool is_clean = to == MM_BLOCK_ZEROED, is_free = is_clean || to == MM_BLOCK_FREE;
+    chunk->state[i] = (uint8_t)to;
+    chunk->free = is_free ? chunk->free | bit : chunk->free & ~bit;
+    chunk->clean = is_clean ? chunk->clean | bit : chunk->clean & ~bit;
+    heap->dirty_blocks += (uint32_t)(is_free && !is_clean) - (uint32_t)(was_free && !was_clean);
+    if (is_free && block / MM_CHUNK_BLOCKS < heap->first_free)
+        heap->first_free = block / MM_CHUNK_BLOCKS;
+    if (is_free != was_free && !was_absent)
+        granted_add(heap, is_free ? -1 : 1);
+}
+
+void heap_publish(struct heap *heap) { mm_store_relaxed(&heap->control->granted_bytes, heap->granted_blocks << MM_BLOCK_SHIFT); }
 
 /* Blocks that a grant of `block` makes resident: itself, or its whole chunk where pages are huge. */
 static uint32_t resident_mask_for(uint32_t bits)
@@ -104,7 +110,7 @@ static void segment_attach(struct heap *heap, struct segment *segment)
         struct chunk *chunk = &heap->chunk[c];
         *chunk = (struct chunk){ .segment = segment, .resident = warm ? UINT32_MAX : 0 };
         for (uint32_t b = 0; b < MM_CHUNK_BLOCKS; b++)
-            block_set_state(heap, c * MM_CHUNK_BLOCKS + b, MM_BLOCK_ZEROED);
+            heap_block_set_state(heap, c * MM_CHUNK_BLOCKS + b, MM_BLOCK_ZEROED);
     }
     if (warm)
         mm_store_relaxed(&heap->resident_blocks, heap->resident_blocks + (segment->bytes >> MM_BLOCK_SHIFT));
@@ -162,12 +168,12 @@ static int heap_grow(struct heap *heap)
 
 struct run { uint32_t block, count; };
 
-/* The first free run of `want` blocks, else the longest of at least `min`; count 0: none. */
-static struct run find_run(const struct heap *heap, uint32_t want, uint32_t min)
+/* The first free run of `want` blocks, else the longest of at least `min`; count 0: none. `clean`: only of zeroed blocks. */
+static struct run find_run(const struct heap *heap, uint32_t want, uint32_t min, bool clean)
 {
     struct run best = { 0, 0 }, here = { 0, 0 };
     for (uint32_t c = heap->first_free; c < heap->mapped_chunks; c++) {
-        uint32_t free = heap->chunk[c].free;
+        uint32_t free = clean ? heap->chunk[c].clean : heap->chunk[c].free;
         for (uint32_t b = 0; b < MM_CHUNK_BLOCKS; b++) {
             if (!(free >> b)) {
                 here.count = 0;
@@ -213,25 +219,27 @@ static bool run_make_resident(struct heap *heap, struct run run)
     return true;
 }
 
-/* A run of at least `min`, growing the heap where that is better or needed. */
-static int obtain_run(struct heap *heap, uint32_t want, uint32_t min, struct run *ret)
+/* A run of at least `min`, growing the heap where that is better or needed. Where zeroed blocks are wanted those come first. */
+static int obtain_run(struct heap *heap, const struct heap_want *ask, uint32_t want, struct run *ret)
 {
-    *ret = find_run(heap, want, want);
+    *ret = ask->zeroed ? find_run(heap, want, want, true) : (struct run){ 0, 0 };
+    if (!ret->count)
+        *ret = find_run(heap, want, want, false);
     while (!ret->count && (uint64_t)heap->mapped_chunks * MM_CHUNK_BLOCKS < heap->limit_blocks) {
         int r = heap_grow(heap);
         if (r < 0)
             return r;
         if (r)
             break;                      /* a smaller run may still do */
-        *ret = find_run(heap, want, want);
+        *ret = find_run(heap, want, want, false);
     }
     if (!ret->count)
-        *ret = find_run(heap, want, min);
+        *ret = find_run(heap, want, ask->min, false);
     while (!ret->count) {               /* fragmented: on into the rest of the reserve */
         int r = heap_grow(heap);
         if (r)
             return r;
-        *ret = find_run(heap, want, min);
+        *ret = find_run(heap, want, ask->min, false);
     }
     return 0;
 }
@@ -246,40 +254,47 @@ static bool run_clean(struct heap *heap, struct run run)
         if (cleaned++ == CLEAN_BLOCKS)
             return false;
         memset(heap->view.base + ((uint64_t)b << MM_BLOCK_SHIFT), 0, MM_BLOCK_BYTES);
-        block_set_state(heap, b, MM_BLOCK_ZEROED);
+        heap_block_set_state(heap, b, MM_BLOCK_ZEROED);
     }
     return true;
 }
 
-int heap_grant_run(struct heap *heap, uint32_t want, uint32_t min, uint32_t *ret_block, uint32_t *ret_count)
+int heap_obtain(struct heap *heap, const struct heap_want *ask, uint32_t *ret_block, uint32_t *ret_count)
 {
     uint64_t left = heap_limit_left(heap);
-    if (left < min)
+    if (left < ask->min)
         return -MORPH_ENOMEM;
     uint64_t share = CONFIG(bytes_per_user) >> MM_BLOCK_SHIFT, his = mm_load_relaxed(&heap->user->granted_blocks);
-    if (share && (his >= share || share - his < min))
+    if (share && (his >= share || share - his < ask->min))
         return -MORPH_EQUOTA;
     if (share && share - his < left)
         left = share - his;
     struct run run;
-    int r = obtain_run(heap, want < left ? want : (uint32_t)left, min, &run);
+    int r = obtain_run(heap, ask, ask->want < left ? ask->want : (uint32_t)left, &run);
     if (r)
         return r;
     if (!run_make_resident(heap, run)) {
-        run.count = min;
+        run.count = ask->min;
         if (!run_make_resident(heap, run))
             return -MORPH_EBUDGET;
     }
-    if (!run_clean(heap, run))
+    if (ask->zeroed && !run_clean(heap, run))
         return HEAP_LATER_WORK;
     for (uint32_t b = run.block; b < run.block + run.count; b++)
-        block_set_state(heap, b, MM_BLOCK_ARENA);
+        heap_block_set_state(heap, b, ask->state);
     while (heap->first_free < heap->mapped_chunks && !heap->chunk[heap->first_free].free)
         heap->first_free++;
-    granted_add(heap, run.count);
     *ret_block = run.block;
     *ret_count = run.count;
     return 0;
+}
+
+int heap_grant_run(struct heap *heap, uint32_t want, uint32_t min, uint32_t *ret_block, uint32_t *ret_count)
+{
+    int r = heap_obtain(heap, &(struct heap_want){ .want = want, .min = min, .state = MM_BLOCK_ARENA, .zeroed = true }, ret_block, ret_count);
+    if (r == 0)
+        heap_publish(heap);
+    return r;
 }
 
 bool heap_take_back(struct heap *heap, uint32_t block, uint32_t count)
@@ -291,8 +306,8 @@ bool heap_take_back(struct heap *heap, uint32_t block, uint32_t count)
         if (heap_block_state(heap, b) != MM_BLOCK_ARENA)
             return false;
     for (uint32_t b = block; b < end; b++)
-        block_set_state(heap, b, MM_BLOCK_FREE);
-    granted_add(heap, -(int64_t)count);
+        heap_block_set_state(heap, b, MM_BLOCK_FREE);
+    heap_publish(heap);
     mm_store_relaxed(&heap->given_back_blocks, heap->given_back_blocks + count);
     heap->trim_chunk = 0;
     return true;
@@ -310,7 +325,7 @@ bool heap_clean_step(struct heap *heap)
             continue;
         uint32_t block = c * MM_CHUNK_BLOCKS + (uint32_t)__builtin_ctz(dirty);
         memset(heap->view.base + ((uint64_t)block << MM_BLOCK_SHIFT), 0, MM_BLOCK_BYTES);
-        block_set_state(heap, block, MM_BLOCK_ZEROED);
+        heap_block_set_state(heap, block, MM_BLOCK_ZEROED);
         return true;
     }
     return false;
@@ -332,7 +347,7 @@ static void chunk_trim(struct heap *heap, uint32_t c)
             continue;
         for (uint32_t i = b; i < b + n; i++)
             if (heap_block_state(heap, c * MM_CHUNK_BLOCKS + i) == MM_BLOCK_FREE)
-                block_set_state(heap, c * MM_CHUNK_BLOCKS + i, MM_BLOCK_ZEROED);
+                heap_block_set_state(heap, c * MM_CHUNK_BLOCKS + i, MM_BLOCK_ZEROED);
         uint32_t bits = (n == 32 ? UINT32_MAX : (1u << n) - 1) << b;
         chunk_set_resident(heap, chunk, chunk->resident & ~bits);
         budget_give((uint64_t)n << MM_BLOCK_SHIFT);
@@ -355,6 +370,18 @@ uint64_t heap_overdrawn_bytes(const struct heap *heap)
         charged += segment->charged_bytes;
     }
     return resident > charged ? resident - charged : 0;
+}
+
+/* The tid is the client's word, in its own pid namespace: it counts only where that is ours. */
+bool heap_thread_gone(const struct heap *heap, uint32_t tid)
+{
+    char path[64];
+    struct stat ours, his;
+    snprintf(path, sizeof path, "/proc/%d/ns/pid", (int)heap->pid);
+    if (heap->pid <= 0 || tid == 0 || stat("/proc/self/ns/pid", &ours) < 0 || stat(path, &his) < 0 || ours.st_ino != his.st_ino)
+        return false;
+    snprintf(path, sizeof path, "/proc/%d/task/%u", (int)heap->pid, tid);
+    return access(path, F_OK) < 0 && errno == ENOENT;
 }
 
 void heap_check(const struct heap *heap)
@@ -384,7 +411,7 @@ void heap_check(const struct heap *heap)
 
 static int control_make(struct heap *heap, const struct heap_request *request, int *ret_fd)
 {
-    heap->control_bytes = mm_control_bytes(request->threads, MM_SPACES);
+    heap->control_bytes = mm_control_bytes(request->threads, MM_SPACES, heap->view.bytes);
     int fd = os.memfd_new("morphmem-control", heap->control_bytes);
     if (fd < 0)
         return fd == -EMFILE || fd == -ENFILE ? -MORPH_EFILES : -MORPH_EMEMORY;
@@ -399,14 +426,34 @@ static int control_make(struct heap *heap, const struct heap_request *request, i
 
 struct fill { struct heap *heap; int error; };
 
+/* The same for a collected heap: a first piece of the nursery. */
+static int first_young(struct heap *heap)
+{
+    struct mm_cell cell;
+    if (gc_grant_ahead(heap->gc, &cell)) {
+        heap->slot[0].cell[0] = (struct slot_cell){ cell.block, cell.count, cell.kind };
+        (void)mm_ring_put(mm_control_slot(heap->control, 0), &heap->slot[0].tail, &cell);
+        heap->grants = 1;
+        heap_publish(heap);
+    }
+    return 0;
+}
+
 /* The descriptive words, and a first grant in slot 0, so that the first thread need not ask. */
 static void control_fill(void *argument)
 {
     struct fill *fill = argument;
     struct heap *heap = fill->heap;
-    mm_control_init(heap->control, heap->id, heap->view.bytes, heap->limit_blocks << MM_BLOCK_SHIFT, heap->slot_count, heap->space_count);
+    mm_control_init(heap->control, &(struct mm_control_spec){ .heap_id = heap->id, .reserve_bytes = heap->view.bytes,
+                                                              .limit_bytes = heap->limit_blocks << MM_BLOCK_SHIFT, .slots = heap->slot_count,
+                                                              .spaces = heap->space_count, .mode = heap->mode });
     heap->control->huge_pages = segment_huge_pages();
+    heap->control->mapped_chunks = heap->mapped_chunks;
     heap->control->armed = 1;           /* until its worker knows it */
+    if (heap->gc) {
+        fill->error = first_young(heap);
+        return;
+    }
     uint32_t quarter = (uint32_t)(heap->limit_blocks / 4 < MM_CHUNK_BLOCKS ? heap->limit_blocks / 4 : MM_CHUNK_BLOCKS), block, count;
     fill->error = heap_grant_run(heap, quarter, 1, &block, &count);
     if (fill->error)
@@ -430,6 +477,9 @@ struct heap *heap_new(const struct heap_request *request, int ret_fds[3], int *r
     heap->limit_blocks = request->limit_bytes >> MM_BLOCK_SHIFT;
     heap->slot_count = request->threads;
     heap->space_count = MM_SPACES;
+    heap->pid = request->pid;
+    heap->mode = request->mode;
+    heap->types = request->types;
     heap->view = (struct mm_view){ .bytes = request->reserve_bytes, .client_base = request->client_base };
     heap->slot = calloc(heap->slot_count, sizeof *heap->slot);
     if (!heap->slot)
@@ -453,6 +503,11 @@ struct heap *heap_new(const struct heap_request *request, int ret_fds[3], int *r
         goto fail_attach;
     }
     segment_attach(heap, segment);
+    struct gc_options gc = { .start_bytes = request->gc_start_bytes, .young_min_bytes = request->young_min_bytes,
+                             .young_max_bytes = request->young_max_bytes, .promotion_age = request->promotion_age,
+                             .pause_target_us = request->pause_target_us };
+    if (heap->mode != 0 && (*ret_error = gc_new(heap, &gc)))
+        goto fail_fill;
     struct fill fill = { .heap = heap };
     bool whole = guard_run(control_fill, &fill);
     if (!whole || fill.error) {
@@ -493,6 +548,7 @@ void heap_free(struct heap *heap)
     if (!heap)
         return;
     mm_sub_relaxed(&heap->user->granted_blocks, heap->granted_blocks);
+    gc_free(heap->gc);
     while (heap->segments) {
         struct segment *segment = heap->segments;
         heap->segments = segment->next;

@@ -21,6 +21,8 @@
 #include "shm/view.h"
 
 struct worker;
+struct gc;
+struct type_table;
 
 /* A user's share of the daemon; the registry owns it, loop thread, but for granted_blocks (any thread, atomic). */
 struct user {
@@ -38,8 +40,17 @@ struct chunk {
     uint8_t  state[MM_CHUNK_BLOCKS];    /* enum mm_block_state */
 };
 
+/* What was put into a cell of a ring; the cell itself lies in client memory. */
+struct slot_cell { uint32_t block, count; uint16_t kind; };
+
 /* The daemon's end of a slot's rings. */
 struct slot_end {
+    struct slot_cell cell[MM_RING_CELLS];
+    uint32_t ladder;            /* collected heaps: what has been tried for the present request (gc/grant.c) */
+    uint32_t stressed;          /* the request that the stress option has collected for */
+    uint32_t request_now;       /* the request that is being answered */
+    uint32_t asks;              /* kind of its last request */
+    uint64_t collecting;        /* a request to collect: the number of collections that answers it; 0: none */
     uint32_t tail, last_head, give_head;
     uint32_t request_seen;
     uint32_t depth;             /* cells to keep in the ring */
@@ -58,6 +69,10 @@ struct heap {
     struct segment_owner owner;
     struct user         *user;
     struct worker       *worker;
+    pid_t                pid;           /* of the client */
+    uint32_t             mode;          /* enum morph_mode */
+    const struct type_table *types;     /* the connection's */
+    struct gc           *gc;            /* NULL: nothing is collected (COMPILER) */
 
     /* The worker's. */
     struct chunk        *chunk;         /* [mapped_chunks] */
@@ -85,6 +100,10 @@ struct heap_request {
     int                  socket;
     struct segment_owner owner;
     struct user         *user;
+    pid_t                pid;
+    uint32_t             mode, promotion_age, pause_target_us;
+    uint64_t             gc_start_bytes, young_min_bytes, young_max_bytes;
+    const struct type_table *types;
 };
 
 /* Makes a heap with its control area, its first segment and a first grant in slot 0. On success *ret_fds holds the descriptors to send
@@ -109,6 +128,20 @@ enum heap_later {
 /* Grants a run of `min` to `want` zeroed blocks for the client's own use. 0 and the run, a positive morphmem error number, or enum
  * heap_later. One slice: at most CLEAN_BLOCKS blocks are zeroed. Touches client memory: inside a guard. Worker. */
 int heap_grant_run(struct heap *heap, uint32_t want, uint32_t min, uint32_t *ret_block, uint32_t *ret_count);
+
+/* Free blocks in a row, made resident and put into `state`. Results and errors as heap_grant_run(); client memory is only touched (and a
+ * guard only needed) if they must be `zeroed`. Worker, or a tracer under gc->lock. */
+struct heap_want { uint32_t want, min; enum mm_block_state state; bool zeroed; };
+int heap_obtain(struct heap *heap, const struct heap_want *ask, uint32_t *ret_block, uint32_t *ret_count);
+
+/* Moves a block to another state (MM_BLOCK_MOVES), sums included. Worker. */
+void heap_block_set_state(struct heap *heap, uint32_t block, enum mm_block_state to);
+
+/* Tells the client what is granted. Guarded. Worker. */
+void heap_publish(struct heap *heap);
+
+/* Is thread `tid` of the client certainly gone? False where that cannot be known. Worker. */
+bool heap_thread_gone(const struct heap *heap, uint32_t tid);
 
 /* Takes back a run that the client gave; false if it is not his to give (then nothing changed). Worker. */
 bool heap_take_back(struct heap *heap, uint32_t block, uint32_t count);

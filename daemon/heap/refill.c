@@ -4,11 +4,13 @@
 #include "daemon/heap/refill.h"
 
 #include "client/include/morphmem/error.h"
+#include "daemon/gc/gc.h"
 #include "daemon/os/os.h"
 #include "shm/park.h"
 #include "shm/ring.h"
 
 #define DEPTH_MAX          4u           /* cells granted ahead, of up to a chunk each */
+#define YOUNG_AHEAD        2u           /* cells that wait in the ring of a thread that allocates young objects */
 #define DRAINED_FAST_NS    200000ull
 #define DRAINED_SLOW_NS    20000000ull
 
@@ -16,6 +18,7 @@ static uint32_t minimum(uint64_t a, uint64_t b) { return (uint32_t)(a < b ? a : 
 
 static void publish(struct heap *heap, struct mm_slot *slot, struct slot_end *end, const struct mm_cell *cell)
 {
+    end->cell[end->tail % MM_RING_CELLS] = (struct slot_cell){ cell->block, cell->count, cell->kind };
     mm_store_relaxed(&heap->grants, heap->grants + 1);
     if (mm_ring_put(slot, &end->tail, cell))
         mm_unpark(&slot->ring_tail, 1);         /* `asleep` is the client's to clear: see [protocols.wake] */
@@ -33,27 +36,48 @@ static bool take_gives(struct heap *heap, struct mm_slot *slot, struct slot_end 
     return any;
 }
 
+static int serve_request(struct heap *heap, uint32_t index, uint32_t kind, uint32_t want, uint32_t min, struct mm_cell *cell)
+{
+    if (kind != MM_GRANT_RUN)
+        return heap->gc ? gc_grant(heap->gc, index, kind, want, min, cell) : -MORPH_EMODE;
+    if (min == 0 || want < min)
+        return -MORPH_EINVALID;
+    if (!heap->gc)
+        return heap_grant_run(heap, want, min, &cell->block, &cell->count);
+    uint64_t room = gc_room_blocks(heap->gc);
+    if (gc_in_pause(heap->gc))
+        return HEAP_LATER_WORK;
+    int r = room < min ? -MORPH_ENOMEM : heap_grant_run(heap, minimum(want, room), min, &cell->block, &cell->count);
+    if (r == -MORPH_ENOMEM && (heap->gc->wanted || gc_at_limit(heap->gc, index)))
+        return HEAP_LATER_WORK;
+    if (r == 0)
+        heap->slot[index].ladder = 0;
+    return r;
+}
+
 /* The thread's request, if there is a new one. */
-static bool answer_request(struct heap *heap, struct mm_slot *slot, struct slot_end *end)
+static bool answer_request(struct heap *heap, uint32_t index, struct mm_slot *slot, struct slot_end *end)
 {
     uint32_t seq = mm_load_acquire(&slot->request_seq);         /* pairs with the client's store: the words before the number */
     if (seq == end->request_seen || mm_ring_room(slot, end->tail, &end->last_head) == 0)
         return false;
     uint32_t kind = mm_load_relaxed(&slot->request_kind), want = mm_load_relaxed(&slot->request_blocks);
     uint32_t min = mm_load_relaxed(&slot->request_min);
-    struct mm_cell cell = { .kind = MM_GRANT_RUN, .seq = seq };
-    int r = -MORPH_EMODE;
-    if (kind == MM_GRANT_RUN)
-        r = min == 0 || want < min ? -MORPH_EINVALID : heap_grant_run(heap, want, min, &cell.block, &cell.count);
+    struct mm_cell cell = { .kind = MM_GRANT_RUN };
+    end->request_now = seq;
+    int r = serve_request(heap, index, kind, want, min, &cell);
     if (r < 0) {
         heap->retry |= r == HEAP_LATER_MAIL;
         return r == HEAP_LATER_WORK;
     }
     if (r) {
-        cell = (struct mm_cell){ .kind = MM_GRANT_REFUSED, .seq = seq, .block = (uint32_t)r };
+        cell = (struct mm_cell){ .kind = MM_GRANT_REFUSED, .block = (uint32_t)r };
+        end->ladder = 0;
         mm_store_relaxed(&heap->refusals, heap->refusals + 1);
     }
+    cell.seq = seq;
     end->request_seen = seq;
+    end->asks = kind;
     publish(heap, slot, end, &cell);
     return true;
 }
@@ -93,6 +117,20 @@ static bool grant_ahead(struct heap *heap, struct mm_slot *slot, struct slot_end
     return any;
 }
 
+/* Keeps the ring of a thread that allocates young objects filled. */
+static bool young_ahead(struct heap *heap, struct mm_slot *slot, struct slot_end *end)
+{
+    uint32_t room = mm_ring_room(slot, end->tail, &end->last_head), queued = MM_RING_CELLS - room;
+    struct mm_cell cell;
+    if (end->asks != MM_GRANT_YOUNG || room < 2 || queued >= YOUNG_AHEAD || mm_load_relaxed(&slot->state) == MM_SLOT_FREE)
+        return false;
+    if (!gc_grant_ahead(heap->gc, &cell))
+        return false;
+    publish(heap, slot, end, &cell);
+    mm_store_relaxed(&heap->grants_ahead, heap->grants_ahead + 1);
+    return true;
+}
+
 bool refill_serve(struct heap *heap, bool *ret_false_testimony)
 {
     uint32_t high = minimum(mm_load_relaxed(&heap->control->slots_high), heap->slot_count);
@@ -102,8 +140,13 @@ bool refill_serve(struct heap *heap, bool *ret_false_testimony)
         struct mm_slot *slot = mm_control_slot(heap->control, i);
         struct slot_end *end = &heap->slot[i];
         any |= take_gives(heap, slot, end, ret_false_testimony);
-        any |= answer_request(heap, slot, end);
-        any |= grant_ahead(heap, slot, end);
+        any |= answer_request(heap, i, slot, end);
+        if (!heap->gc || gc_room_blocks(heap->gc) > heap->limit_blocks / 4)
+            any |= grant_ahead(heap, slot, end);
+        if (heap->gc)
+            any |= young_ahead(heap, slot, end);
     }
+    if (any && heap->gc)
+        heap_publish(heap);
     return any;
 }

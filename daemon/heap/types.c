@@ -8,15 +8,18 @@
 #include "client/include/morphmem/error.h"
 #include "shm/object.h"
 
-void types_init(struct type_table *table) { *table = (struct type_table){ 0 }; }
+void types_init(struct type_table *table) { *table = (struct type_table){ .count = 0 }; }
+
+static struct type *type_at(const struct type_table *table, uint32_t index) { return &table->page[index / TYPE_PAGE][index % TYPE_PAGE]; }
 
 void types_done(struct type_table *table)
 {
     for (uint32_t i = 0; i < table->count; i++) {
-        free(table->type[i].name);
-        free(table->type[i].ref);
+        free(type_at(table, i)->name);
+        free(type_at(table, i)->ref);
     }
-    free(table->type);
+    for (uint32_t i = 0; i < sizeof table->page / sizeof table->page[0]; i++)
+        free(table->page[i]);
     free(table->bucket);
     types_init(table);
 }
@@ -34,18 +37,15 @@ static uint32_t name_hash(const char *name)
 static uint32_t *bucket_of(const struct type_table *table, const char *name)
 {
     uint32_t at = name_hash(name) & (table->buckets - 1);
-    while (table->bucket[at] && strcmp(table->type[table->bucket[at] - 1].name, name) != 0)
+    while (table->bucket[at] && strcmp(type_at(table, table->bucket[at] - 1)->name, name) != 0)
         at = (at + 1) & (table->buckets - 1);
     return &table->bucket[at];
 }
 
+/* More buckets. */
 static bool table_grow(struct type_table *table)
 {
     uint32_t room = table->room ? table->room * 2 : 32;
-    struct type *type = realloc(table->type, room * sizeof *type);
-    if (!type)
-        return false;
-    table->type = type;
     uint32_t *bucket = calloc(room * 2, sizeof *bucket);
     if (!bucket)
         return false;
@@ -54,7 +54,7 @@ static bool table_grow(struct type_table *table)
     table->buckets = room * 2;
     table->room = room;
     for (uint32_t i = 0; i < table->count; i++)
-        *bucket_of(table, table->type[i].name) = i + 1;
+        *bucket_of(table, type_at(table, i)->name) = i + 1;
     return true;
 }
 
@@ -70,14 +70,15 @@ static bool refs_valid(const uint32_t *ref, uint32_t count, uint32_t bytes)
 static bool spec_valid(const struct mm_type *spec)
 {
     bool aligned = spec->element_refs_count == 0 || (spec->bytes % 8 == 0 && spec->element_bytes % 8 == 0);
-    return spec->name[0] && spec->bytes <= TYPE_FIXED_MAX && spec->element_bytes <= TYPE_ELEMENT_MAX && aligned &&
+    bool paired = spec->flags != TYPE_EPHEMERON || (spec->refs_count % 2 == 0 && spec->element_refs_count % 2 == 0);
+    return spec->name[0] && paired && spec->flags <= TYPE_EPHEMERON && spec->bytes <= TYPE_FIXED_MAX && spec->element_bytes <= TYPE_ELEMENT_MAX && aligned &&
            refs_valid(spec->refs, spec->refs_count, spec->bytes) &&
            refs_valid(spec->element_refs, spec->element_refs_count, spec->element_bytes);
 }
 
 static bool same_layout(const struct type *type, const struct mm_type *spec)
 {
-    return type->bytes == spec->bytes && type->element_bytes == spec->element_bytes && type->ref_count == spec->refs_count &&
+    return type->bytes == spec->bytes && type->flags == spec->flags && type->element_bytes == spec->element_bytes && type->ref_count == spec->refs_count &&
            type->element_ref_count == spec->element_refs_count &&
            memcmp(type->ref, spec->refs, spec->refs_count * sizeof *type->ref) == 0 &&
            memcmp(type->ref + type->ref_count, spec->element_refs, spec->element_refs_count * sizeof *type->ref) == 0;
@@ -89,10 +90,11 @@ static int type_add(struct type_table *table, const struct mm_type *spec, uint32
     uint64_t bytes = sizeof(struct type) + strlen(spec->name) + 1 + refs * sizeof(uint32_t);
     if (table->count == MM_TYPES_MAX || table->bytes + bytes > TYPE_TABLE_BYTES)
         return -MORPH_ENOTYPES;
-    if (table->count == table->room && !table_grow(table))
+    struct type **page = &table->page[table->count / TYPE_PAGE];
+    if ((table->count == table->room && !table_grow(table)) || (!*page && !(*page = calloc(TYPE_PAGE, sizeof **page))))
         return -MORPH_EMEMORY;
     struct type type = { .name = strdup(spec->name), .bytes = spec->bytes, .element_bytes = spec->element_bytes,
-                         .ref_count = spec->refs_count, .element_ref_count = spec->element_refs_count,
+                         .ref_count = spec->refs_count, .element_ref_count = spec->element_refs_count, .flags = spec->flags,
                          .ref = malloc((refs + 1) * sizeof *type.ref) };
     if (!type.name || !type.ref) {
         free(type.name);
@@ -102,7 +104,8 @@ static int type_add(struct type_table *table, const struct mm_type *spec, uint32
     memcpy(type.ref, spec->refs, spec->refs_count * sizeof *type.ref);
     memcpy(type.ref + type.ref_count, spec->element_refs, spec->element_refs_count * sizeof *type.ref);
     *bucket_of(table, type.name) = table->count + 1;
-    table->type[table->count++] = type;
+    *type_at(table, table->count) = type;
+    mm_store_release(&table->count, table->count + 1);          /* pairs with types_count() */
     table->bytes += bytes;
     *ret_id = table->count;
     return 0;
@@ -115,7 +118,7 @@ int types_register(struct type_table *table, const struct mm_type *spec, uint32_
     uint32_t known = table->buckets ? *bucket_of(table, spec->name) : 0;
     if (!known)
         return type_add(table, spec, ret_id);
-    if (!same_layout(&table->type[known - 1], spec))
+    if (!same_layout(type_at(table, known - 1), spec))
         return -MORPH_ETYPE;
     *ret_id = known;
     return 0;
@@ -123,5 +126,5 @@ int types_register(struct type_table *table, const struct mm_type *spec, uint32_
 
 const struct type *types_get(const struct type_table *table, uint32_t id)
 {
-    return id >= 1 && id <= table->count ? &table->type[id - 1] : NULL;
+    return id >= 1 && id <= types_count(table) ? type_at(table, id - 1) : NULL;
 }

@@ -1,27 +1,36 @@
 /* types.h — the types of one heap: names, layouts, ids. Judged on arrival, never changed afterwards.
  *
- * Loop thread only. Bounded: MM_TYPES_MAX types and TYPE_TABLE_BYTES of descriptions a heap. */
+ * The loop thread registers. Descriptions never move and never change, and the count is published after them, so a worker may read
+ * any type below the count that it has seen. Bounded: MM_TYPES_MAX types and TYPE_TABLE_BYTES of descriptions a heap. */
 #ifndef DAEMON_TYPES_H
 #define DAEMON_TYPES_H
 
 #include <stdint.h>
 
 #include "proto/message.h"
+#include "shm/atomic.h"
+#include "shm/object.h"
 
 #define TYPE_TABLE_BYTES  (8u << 20)
 #define TYPE_FIXED_MAX    (1u << 20)
 #define TYPE_ELEMENT_MAX  (64u << 10)
+
+/* enum morph_type_flag of the library: one of them at most. */
+enum type_flag { TYPE_WEAK = 1, TYPE_EPHEMERON = 2 };
 
 struct type {
     char     *name;
     uint32_t  bytes, element_bytes;
     uint32_t  ref_count, element_ref_count;
     uint32_t *ref;              /* offsets: fixed part, then element */
+    uint32_t  flags;            /* enum morph_type_flag */
 };
 
+#define TYPE_PAGE 256u
 struct type_table {
-    struct type *type;          /* [count], id - 1 */
-    uint32_t     count, room;
+    struct type *page[(MM_TYPES_MAX + TYPE_PAGE) / TYPE_PAGE];         /* of TYPE_PAGE types each; id - 1 */
+    uint32_t     count;         /* published by a release */
+    uint32_t     room;          /* of the buckets: types */
     uint32_t    *bucket;        /* open addressing: id, 0 empty */
     uint32_t     buckets;       /* a power of two */
     uint64_t     bytes;         /* of descriptions */
@@ -33,7 +42,10 @@ void types_done(struct type_table *table);
 /* The id of the type that `spec` describes, new or known. 0 and *ret_id, or a positive morphmem error number. */
 int types_register(struct type_table *table, const struct mm_type *spec, uint32_t *ret_id);
 
-/* NULL: no such id. */
+/* Ids 1 to this are registered. Any thread. */
+static inline uint32_t types_count(const struct type_table *table) { return mm_load_acquire(&table->count); }
+
+/* NULL: no such id. Any thread. */
 const struct type *types_get(const struct type_table *table, uint32_t id);
 
 #endif

@@ -15,6 +15,7 @@
 
 #include "client/include/morphmem/error.h"
 #include "daemon/config.h"
+#include "daemon/gc/gc.h"
 #include "daemon/heap/guard.h"
 #include "daemon/heap/refill.h"
 #include "daemon/log.h"
@@ -114,7 +115,14 @@ struct serving { struct heap *heap; bool any, lies; };
 static void serve_body(void *argument)
 {
     struct serving *service = argument;
-    service->any = refill_serve(service->heap, &service->lies);
+    struct gc *gc = service->heap->gc;
+    if (!gc || !gc_in_pause(gc))
+        service->any = refill_serve(service->heap, &service->lies);
+    if (gc && gc_step(gc)) {
+        service->any = true;
+        if (gc->phase == GC_IDLE)               /* whoever waits for memory gets it at once */
+            (void)refill_serve(service->heap, &service->lies);
+    }
 }
 
 /* Serves a heap once. True if it wanted something. */
@@ -127,10 +135,17 @@ static bool heap_serve(struct heap *heap)
         worker_condemn(heap, -MORPH_EMEMORY, "its memory cannot be had");
     else if (service.lies)
         worker_condemn(heap, -MORPH_ECONDEMNED, "it gave back blocks that it does not have");
+    else if (heap->gc && heap->gc->lie)
+        worker_condemn(heap, -MORPH_ECONDEMNED, heap->gc->lie);
     else
         heap_check(heap);
     return service.any;
 }
+
+static bool heap_gc_due(const struct heap *heap, uint64_t now) { return heap->gc && !heap->condemned && gc_due_ns(heap->gc) <= now; }
+
+/* Must it be visited again though nobody rings? */
+static bool heap_waits(const struct heap *heap) { return heap->retry || (heap->gc && !heap->condemned && gc_due_ns(heap->gc) != UINT64_MAX); }
 
 static void heap_heat(struct worker *worker, struct heap *heap, uint64_t now)
 {
@@ -167,8 +182,8 @@ static bool poll_hot(struct worker *worker)
             any = true;
         } else if ((!worker->spin || now - heap->active_ns > HOT_NS) && heap_cool(heap)) {
             heap->hot = false;
-            worker->retries += heap->retry;
-            worker->dirty += heap->dirty_blocks != 0;
+            worker->retries += heap_waits(heap);
+            worker->dirty += heap->dirty_blocks != 0 || (heap->gc && (heap->gc->samples || heap->gc->unswept_count));
             *link = heap->hot_next;
             continue;
         }
@@ -176,6 +191,8 @@ static bool poll_hot(struct worker *worker)
     }
     return any;
 }
+
+static void abandon_body(void *argument) { gc_abandon(argument); }
 
 struct condemned_note { struct job job; uint64_t heap; };        /* its number: it may be gone when the note is read */
 
@@ -192,6 +209,8 @@ void worker_condemn(struct heap *heap, int error, const char *why)
         return;
     mm_store_relaxed(&heap->condemned, (uint32_t)error);
     control_store(&heap->control->condemned, (uint32_t)error);
+    if (heap->gc)
+        (void)guard_run(abandon_body, heap->gc);        /* threads that wait for the collection see the word */
     log_warning("heap", "condemned heap=%llu: %s", (unsigned long long)heap->id, why);
     struct condemned_note *note = malloc(sizeof *note);
     if (!note)
@@ -210,7 +229,7 @@ static void on_doorbell(struct worker *worker, struct heap *heap)
         heap_heat(worker, heap, now);
         return;
     }
-    worker->retries += heap->retry;
+    worker->retries += heap_waits(heap);
     if (now - heap->rings_since_ns > 1000000000ull) {
         heap->rings = 0;
         heap->rings_since_ns = now;
@@ -363,17 +382,21 @@ struct clean_service { struct heap *heap; bool any; };
 static void clean_body(void *argument)
 {
     struct clean_service *service = argument;
-    service->any = heap_clean_step(service->heap);
+    struct gc *gc = service->heap->gc;
+    if (gc && !gc_in_pause(gc) && gc_background_step(gc))
+        service->any = true;
+    else
+        service->any = heap_clean_step(service->heap);
 }
 
-/* Zeroes one dirty free block of some heap. */
+/* Zeroes one dirty free block of some heap, or reclaims what a collection left behind. */
 static bool clean_step(struct worker *worker)
 {
-    if (!worker->dirty)
+    if (!worker->dirty && !worker->hot)
         return false;
     for (struct heap *heap = worker->all; heap; heap = heap->all_next) {
         struct clean_service service = { .heap = heap };
-        if (!heap->dirty_blocks || heap->condemned)
+        if (heap->condemned || !(heap->dirty_blocks || (heap->gc && (heap->gc->samples || heap->gc->unswept_count))))
             continue;
         if (!guard_run(clean_body, &service))
             worker_condemn(heap, -MORPH_EMEMORY, "its memory cannot be had");
@@ -427,9 +450,9 @@ static void look_again(struct worker *worker)
             epoll_ctl(worker->epoll, EPOLL_CTL_MOD, heap->doorbell, &in);
             heap->deaf_until_ns = 0;
         }
-        if (heap->retry && heap_serve(heap))
+        if ((heap->retry || heap_gc_due(heap, now)) && heap_serve(heap))
             heap_heat(worker, heap, now);
-        worker->retries += heap->retry;
+        worker->retries += heap_waits(heap);
         worker->deaf += heap->deaf_until_ns != 0;
     }
 }

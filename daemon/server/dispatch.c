@@ -87,6 +87,14 @@ static int open_heap(struct conn *conn, const struct mm_hello *hello, struct mm_
         .socket = conn->fd,
         .owner = { conn->uid, user_namespace_of(conn->pid) },
         .user = conn->user,
+        .pid = conn->pid,
+        .mode = hello->mode,
+        .types = &conn->types,
+        .gc_start_bytes = hello->gc_start_bytes,
+        .pause_target_us = hello->pause_target_us,
+        .young_min_bytes = hello->young_min_bytes,
+        .young_max_bytes = hello->young_max_bytes,
+        .promotion_age = hello->promotion_age,
     };
     if (request.limit_bytes < LIMIT_LEAST_BYTES)
         return MORPH_EBUDGET;

@@ -42,7 +42,7 @@ static void a_new_heap_has_what_welcome_carries(void **state)
     struct stat st;
     place_open(&place, 4 * MIB, 8 * MIB);
     struct mm_control *control = place.heap->control;
-    uint64_t bytes = mm_control_bytes(2, MM_SPACES);
+    uint64_t bytes = mm_control_bytes(2, MM_SPACES, 8 * MIB);
     assert_true(mm_memfd_sealed(place.fds[0], bytes));
     assert_int_equal(mm_control_check(control, bytes), 0);
     assert_int_equal(control->heap_id, 7);

@@ -85,6 +85,7 @@ static void slot_client_words(struct mm_slot *slot)
     slot->request_min = V32(18), slot->wish_blocks = V32(19), slot->waits = V32(20), slot->wait_ns = V64(21);
     slot->ring_head = V32(22), slot->give_tail = V32(23);
     slot->ring_tail = V32(24), slot->asleep = V32(25), slot->give_head = V32(26), slot->overwritten_tail = V64(27);
+    slot->roots_extra_bytes = V64(28), slot->first_card = V64(29), slot->roots_overflow = V32(30);
 }
 
 static void slot(void **state)
@@ -94,7 +95,7 @@ static void slot(void **state)
         { 0, 8, 1 }, { 8, 8, 2 }, { 16, 8, 3 }, { 24, 8, 4 }, { 32, 4, 5 }, { 36, 4, 6 }, { 40, 8, 7 }, { 48, 8, 8 },
         { 64, 4, 9 }, { 68, 4, 10 }, { 72, 8, 11 }, { 128, 4, 12 }, { 132, 4, 13 }, { 136, 8, 14 }, { 144, 4, 15 }, { 148, 4, 16 },
         { 152, 4, 17 }, { 156, 4, 18 }, { 160, 4, 19 }, { 164, 4, 20 }, { 168, 8, 21 }, { 192, 4, 22 }, { 196, 4, 23 },
-        { 256, 4, 24 }, { 260, 4, 25 }, { 264, 4, 26 }, { 272, 8, 27 },
+        { 256, 4, 24 }, { 260, 4, 25 }, { 264, 4, 26 }, { 272, 8, 27 }, { 56, 8, 28 }, { 80, 8, 29 }, { 176, 4, 30 },
     };
     assert_int_equal(sizeof slot, 1536);
     slot_client_words(&slot);
@@ -111,30 +112,49 @@ static void slot(void **state)
     golden_zero(&slot, sizeof slot);
 }
 
+static void control_live_words(struct mm_control *control)
+{
+    control->client_base = V64(4), control->armed = V32(5), control->condemned = V32(6), control->huge_pages = V32(7);
+    control->granted_bytes = V64(8), control->slots_high = V32(9), control->spaces_high = V32(10), control->handles_high = V32(11);
+    control->stop = V32(12), control->mapped_chunks = V32(13), control->pretenure_version = V32(14), control->ready_head = V32(15);
+    control->collections = V64(16), control->live_bytes = V64(17);
+}
+
 static void control(void **state)
 {
     static struct mm_control control;
-    assert_int_equal(sizeof control, 256);
-    mm_control_init(&control, V64(1), V64(2), V64(3), 3, 40);
-    control.client_base = V64(4), control.armed = V32(5), control.condemned = V32(6), control.huge_pages = V32(7);
-    control.granted_bytes = V64(8), control.slots_high = V32(9), control.spaces_high = V32(10);
-    golden(&control, 0, 4, 0x4d4f5250);
-    golden(&control, 4, 4, 1);                                          /* layout version 1 */
-    golden(&control, 8, 8, V64(1));
-    golden(&control, 16, 8, V64(2));
-    golden(&control, 24, 8, V64(3));
-    golden(&control, 32, 8, 4096);
-    golden(&control, 40, 8, 4096 + 3 * 217088);
-    golden(&control, 48, 4, 3);
-    golden(&control, 52, 4, 40);
-    golden(&control, 56, 8, V64(4));
-    golden(&control, 64, 4, V32(5));
-    golden(&control, 128, 4, V32(6));
-    golden(&control, 132, 4, V32(7));
-    golden(&control, 136, 8, V64(8));
-    golden(&control, 192, 4, V32(9));
-    golden(&control, 196, 4, V32(10));
+    const struct mm_control_spec spec = { .heap_id = V64(1), .reserve_bytes = V64(2), .limit_bytes = V64(3), .slots = 3, .spaces = 40,
+                                          .mode = V32(18) };
+    static const struct { unsigned at, size; uint64_t value; } word[] = {
+        { 0, 4, 0x4d4f5250 }, { 4, 4, 2 },                              /* layout version 2 */
+        { 8, 8, V64(1) }, { 16, 8, V64(2) }, { 24, 8, V64(3) }, { 32, 8, 4096 }, { 40, 8, 4096 + 3 * 2183168 }, { 48, 4, 3 }, { 52, 4, 40 },
+        { 56, 8, V64(4) }, { 64, 4, V32(5) }, { 128, 4, V32(6) }, { 132, 4, V32(7) }, { 136, 8, V64(8) }, { 192, 4, V32(9) },
+        { 196, 4, V32(10) }, { 200, 4, V32(11) }, { 256, 4, V32(12) }, { 320, 4, V32(13) }, { 324, 4, V32(14) }, { 328, 4, V32(15) },
+        { 332, 4, V32(18) }, { 336, 8, 6561792 }, { 344, 8, 6561792 + 8392704 }, { 352, 8, 6561792 + 8392704 + 8192 },
+        { 360, 8, V64(16) }, { 368, 8, V64(17) },
+    };
+    assert_int_equal(sizeof control, 512);
+    mm_control_init(&control, &spec);
+    control_live_words(&control);
+    for (unsigned i = 0; i < sizeof word / sizeof word[0]; i++)
+        golden(&control, word[i].at, word[i].size, word[i].value);
     golden_zero(&control, sizeof control);
+}
+
+static void handle(void **state)
+{
+    struct mm_handle handle = { .word = V64(1), .tag = V64(2), .seq = V64(3), .kind = V32(4), .next = V32(5) };
+    assert_int_equal(sizeof handle, 32);
+    golden(&handle, 0, 8, V64(1));
+    golden(&handle, 8, 8, V64(2));
+    golden(&handle, 16, 8, V64(3));
+    golden(&handle, 24, 4, V32(4));
+    golden(&handle, 28, 4, V32(5));
+    golden_zero(&handle, sizeof handle);
+    assert_int_equal(MM_HANDLES, 262144);
+    assert_int_equal(MM_HANDLE_GROUP, 64);
+    assert_int_equal(MM_HANDLE_GROUPS, 4096);
+    assert_int_equal(MM_HANDLE_AREA_BYTES, 262144 * 32 + 4096);
 }
 
 static void space(void **state)
@@ -186,16 +206,33 @@ static void pool_page(void **state)
 /* Numbers that travel between the processes. */
 static void numbers_of_the_lists(void **state)
 {
-    assert_int_equal(MM_LAYOUT_VERSION, 1);
+    assert_int_equal(MM_LAYOUT_VERSION, 2);
     assert_int_equal(MM_SLOT_FREE, 0);
     assert_int_equal(MM_SLOT_RUNNING, 1);
     assert_int_equal(MM_SLOT_NATIVE, 2);
     assert_int_equal(MM_SLOT_PARKED, 3);
+    assert_int_equal(MM_GRANT_NONE, 0);
     assert_int_equal(MM_GRANT_RUN, 1);
     assert_int_equal(MM_GRANT_YOUNG, 2);
     assert_int_equal(MM_GRANT_OLD, 3);
     assert_int_equal(MM_GRANT_LARGE, 4);
     assert_int_equal(MM_GRANT_REFUSED, 5);
+    assert_int_equal(MM_GRANT_DONE, 6);
+    assert_int_equal(MM_REQUEST_COLLECT, 7);
+    assert_int_equal(MM_COLLECT_MINOR, 0);
+    assert_int_equal(MM_COLLECT_MAJOR, 1);
+    assert_int_equal(MM_COLLECT_COMPACT, 2);
+    assert_int_equal(MM_COLLECTIONS, 3);
+    assert_int_equal(MM_CARD_CLEAN, 0);
+    assert_int_equal(MM_CARD_DIRTY, 1);
+    assert_int_equal(MM_CARD_YOUNG, 2);
+    assert_int_equal(MM_HANDLE_FREE, 0);
+    assert_int_equal(MM_HANDLE_STRONG, 1);
+    assert_int_equal(MM_HANDLE_WEAK, 2);
+    assert_int_equal(MM_HANDLE_PIN, 3);
+    assert_int_equal(MM_HANDLE_FINALIZER, 4);
+    assert_int_equal(MM_HANDLE_READY, 5);
+    assert_int_equal(MM_HANDLE_KIND_COUNT, 6);
     assert_int_equal(MM_SPACE_ARENA, 1);
     assert_int_equal(MM_SPACE_POOL, 2);
     assert_int_equal(MM_RUN_TYPED, 1);
@@ -227,7 +264,7 @@ static void geometry(void **state)
 int main(void)
 {
     const struct CMUnitTest cases[] = {
-        test_case(object_header), test_case(object_word0), test_case(cell), test_case(slot), test_case(control), test_case(space),
+        test_case(object_header), test_case(object_word0), test_case(cell), test_case(slot), test_case(control), test_case(handle), test_case(space),
         test_case(run), test_case(pool_page), test_case(numbers_of_the_lists), test_case(geometry),
     };
     return test_run(cases);

@@ -319,7 +319,7 @@ static void message_round_trip(void **state)
 static void message_not_encoded(void **state)
 {
     (void)state;
-    struct mm_message message = {.id = 8};
+    struct mm_message message = {.id = 127};
     assert_int_equal(mm_packet_send_message(pair[0], &message, NULL, 0), -EINVAL);
     assert_int_equal(receive(sizeof got.packet, 0), -EAGAIN);
 }
@@ -336,7 +336,7 @@ static void message_refused(void **state)
         {"\x93\x03\x01\x80", 1, -EPROTO},               /* OK carries none */
         {"\x93\x05\x01\x82\xa5" "chunk\x01\xa6" "chunks\x01", 2, -EPROTO},      /* SEGMENT carries one */
         {"\x93\x03\x01\x90", 2, -EPROTO},
-        {"\x93\x08\x01\x80", 2, -ENOMSG},
+        {"\x93\x7f\x01\x80", 2, -ENOMSG},
         {"\x93\x10\x01\x80", 2, -EBADMSG},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

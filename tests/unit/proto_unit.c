@@ -103,6 +103,16 @@ static const struct golden goldens[] = {
            "\xab" "limit_bytes" "\xce\x10\x00\x00\x00" "\xad" "reserve_bytes" "\xcf\x00\x00\x00\x10\x00\x00\x00\x00"
            "\xab" "client_base" "\xcf\x00\x00\x7f\x00\x00\x20\x00\x00" "\xae" "gc_start_bytes" "\xce\x04\x00\x00\x00"
            "\xaf" "pause_target_us" "\xcd\x27\x10" "\xa7" "threads" "\x40")},
+    {{.id = 1, .seq = 2,                        /* every field: more than fit the short head of a map */
+      .as.hello = {.version = 1, .features = 0, .layout = 2, .program = "p", .open = true, .mode = 3, .name = "n", .limit_bytes = 1,
+                   .reserve_bytes = 2, .client_base = 3, .gc_start_bytes = 4, .pause_target_us = 5, .threads = 6,
+                   .young_min_bytes = 0x200000, .young_max_bytes = 0x100000000, .promotion_age = 15}},
+     BYTES("\x93\x01\x02\xde\x00\x10"
+           "\xa7" "version" "\x01" "\xa8" "features" "\x00" "\xa6" "layout" "\x02" "\xa7" "program" "\xa1" "p" "\xa4" "open" "\xc3"
+           "\xa4" "mode" "\x03" "\xa4" "name" "\xa1" "n" "\xab" "limit_bytes" "\x01" "\xad" "reserve_bytes" "\x02"
+           "\xab" "client_base" "\x03" "\xae" "gc_start_bytes" "\x04" "\xaf" "pause_target_us" "\x05" "\xa7" "threads" "\x06"
+           "\xaf" "young_min_bytes" "\xce\x00\x20\x00\x00" "\xaf" "young_max_bytes" "\xcf\x00\x00\x00\x01\x00\x00\x00\x00"
+           "\xad" "promotion_age" "\x0f")},
     {{.id = 2, .seq = 1, .as.welcome = {.version = 1, .features = 0, .daemon_pid = 4711}},
      BYTES("\x93\x02\x01\x83" "\xa7" "version" "\x01" "\xa8" "features" "\x00" "\xaa" "daemon_pid" "\xcd\x12\x67")},
     {{.id = 2, .seq = 1,
@@ -126,7 +136,22 @@ static const struct golden goldens[] = {
                   .element_refs_count = 2}},
      BYTES("\x93\x06\x04\x85" "\xa4" "name" "\xa5" "table" "\xa5" "bytes" "\x18" "\xa4" "refs" "\x93\x00\x08\xcd\x01\x00"
            "\xad" "element_bytes" "\x10" "\xac" "element_refs" "\x92\x00\x08")},
+    {{.id = 6, .seq = 5, .as.type = {.name = "eph", .bytes = 16, .refs = {0, 8}, .refs_count = 2, .flags = 2}},
+     BYTES("\x93\x06\x05\x84" "\xa4" "name" "\xa3" "eph" "\xa5" "bytes" "\x10" "\xa4" "refs" "\x92\x00\x08" "\xa5" "flags" "\x02")},
     {{.id = 7, .seq = 4, .as.type_id = {.type = 65535}}, BYTES("\x93\x07\x04\x81" "\xa4" "type" "\xcd\xff\xff")},
+    {{.id = 8, .seq = 9, .as.roots = {.slot = 3, .set = 0, .total = 0, .at = 0}},
+     BYTES("\x93\x08\x09\x84" "\xa4" "slot" "\x03" "\xa3" "set" "\x00" "\xa5" "total" "\x00" "\xa2" "at" "\x00")},
+    {{.id = 8, .seq = 9,
+      .as.roots = {.slot = 3, .set = 200, .total = 1048576, .at = 512, .words = {0x00200010, 0x7f00, 0, 0}, .words_count = 4}},
+     BYTES("\x93\x08\x09\x85" "\xa4" "slot" "\x03" "\xa3" "set" "\xcc\xc8" "\xa5" "total" "\xce\x00\x10\x00\x00"
+           "\xa2" "at" "\xcd\x02\x00" "\xa5" "words" "\x94\xce\x00\x20\x00\x10\xcd\x7f\x00\x00\x00")},
+    {{.id = 9, .seq = 10, .as.roots_get = {.slot = 3, .set = 200, .at = 512}},
+     BYTES("\x93\x09\x0a\x83" "\xa4" "slot" "\x03" "\xa3" "set" "\xcc\xc8" "\xa2" "at" "\xcd\x02\x00")},
+    {{.id = 10, .seq = 10, .as.roots_moved = {.total = 513, .at = 512, .epoch = 0x3fffffff, .words = {0x00200010, 0x7f00}, .words_count = 2}},
+     BYTES("\x93\x0a\x0a\x84" "\xa5" "total" "\xcd\x02\x01" "\xa2" "at" "\xcd\x02\x00" "\xa5" "epoch" "\xce\x3f\xff\xff\xff"
+           "\xa5" "words" "\x92\xce\x00\x20\x00\x10\xcd\x7f\x00")},
+    {{.id = 10, .seq = 10, .as.roots_moved = {.total = 0, .at = 0, .epoch = 1}},
+     BYTES("\x93\x0a\x0a\x83" "\xa5" "total" "\x00" "\xa2" "at" "\x00" "\xa5" "epoch" "\x01")},
     {{.id = 16, .seq = 5}, BYTES("\x93\x10\x05\x80")},
     {{.id = 17, .seq = 6}, BYTES("\x93\x11\x06\x80")},
     {{.id = 17, .seq = 6, .as.heaps = {.heap = 12, .closed = true}},
@@ -136,6 +161,13 @@ static const struct golden goldens[] = {
     {{.id = 20, .seq = 6, .as.report = {.last = true}}, BYTES("\x93\x14\x06\x81" "\xa4" "last" "\xc3")},
     {{.id = 20, .seq = 6, .as.report = {.last = false, .body = "\x81\xa2" "id" "\x0c", .body_bytes = 5}},
      BYTES("\x93\x14\x06\x82" "\xa4" "last" "\xc2" "\xa4" "body" "\x81\xa2" "id" "\x0c")},
+    {{.id = 21, .seq = 11, .as.collect = {.heap = 12, .kind = 0}},
+     BYTES("\x93\x15\x0b\x82" "\xa4" "heap" "\x0c" "\xa4" "kind" "\x00")},
+    {{.id = 21, .seq = 11, .as.collect = {.heap = 12, .kind = 2}},
+     BYTES("\x93\x15\x0b\x82" "\xa4" "heap" "\x0c" "\xa4" "kind" "\x02")},
+    {{.id = 22, .seq = 12}, BYTES("\x93\x16\x0c\x80")},
+    {{.id = 22, .seq = 12, .as.log = {.heap = 12, .after = 0x10000}},
+     BYTES("\x93\x16\x0c\x82" "\xa4" "heap" "\x0c" "\xa5" "after" "\xce\x00\x01\x00\x00")},
 };
 #define GOLDENS (sizeof goldens / sizeof goldens[0])
 
@@ -250,7 +282,8 @@ static void tables(void **state)
         assert_null(info->fields[info->field_count].name);
     }
     assert_null(mm_message_info(0));
-    assert_null(mm_message_info(8));
+    assert_null(mm_message_info(11));
+    assert_null(mm_message_info(127));
     assert_null(mm_message_info(UINT32_MAX));
     assert_string_equal(mm_message_info(MM_MSG_WELCOME)->name, "WELCOME");
     assert_int_equal(mm_message_info(MM_MSG_WELCOME)->fds, 8);
@@ -348,7 +381,7 @@ static void encode_invalid(void **state)
     const struct mm_message_info *info;
     unsigned char packet[MM_PACKET_MAX];
     size_t bytes;
-    message = (struct mm_message){.id = 8};
+    message = (struct mm_message){.id = 127};
     assert_int_equal(mm_message_encode(&message, packet, sizeof packet, &bytes), -EINVAL);
     for each_message(info)
         for (unsigned i = 0; i < info->field_count; i++) {
@@ -608,10 +641,10 @@ static const struct {
     {-EPROTO, 16, 9, BYTES("\x93\x10\x09\x81\x80\x01")},
     {-EPROTO, 16, 9, BYTES("\x93\x10\x09\x80\x00")},
     {-ENOMSG, 0, 9, BYTES("\x93\x00\x09\x80")},
-    {-ENOMSG, 8, 9, BYTES("\x93\x08\x09\x80")},
+    {-ENOMSG, 127, 9, BYTES("\x93\x7f\x09\x80")},
     {-ENOMSG, 0xffffffff, 0xffffffff, BYTES("\x93\xce\xff\xff\xff\xff\xce\xff\xff\xff\xff\x81\xa1x\x91\xc0")},
-    {-EPROTO, 8, 9, BYTES("\x93\x08\x09\x90")},                                     /* unknown and malformed: malformed */
-    {-EPROTO, 8, 9, BYTES("\x93\x08\x09\x81\xa1x")},
+    {-EPROTO, 127, 9, BYTES("\x93\x7f\x09\x90")},                                     /* unknown and malformed: malformed */
+    {-EPROTO, 127, 9, BYTES("\x93\x7f\x09\x81\xa1x")},
 };
 
 static void envelope(void **state)

@@ -1,23 +1,14 @@
-/* ring_model.c — every interleaving of put, take, falling asleep and waking (PROTOCOLS section 3), walked.
+/* ring_model.c — every interleaving of put, take, falling asleep and waking (PROTOCOLS section 3), walked (tests/lib/model.h).
  *
- * Two machines, the client's thread and the heap's worker, each a list of steps; a step is one access to a shared word, or one
- * system call, as in shm/ring.h. Memory is x86-TSO: a plain (relaxed, release) store goes into the side's store buffer
- * and reaches memory at any later time, in order; a load sees the own buffer first; a seq_cst store or xchg waits until the
- * buffer is empty. System calls do not drain the buffer: the kernel often does, but the protocol does not lean on it.
- * Sleep has no time-out here: the 20 ms of the real code are for a peer that died, not for a wake that was lost.
- *
- * The walk visits each reachable state once, and asserts
+ * Two machines, the client's thread and the heap's worker, each a list of steps as in shm/ring.h. The walk asserts
  *   - each grant arrives once, whole and in order (when it is taken);
  *   - where nobody can make a step any more, the client has all it wanted, and the worker has left nothing undone: no
- *     request unanswered, no room that it would have filled, no give-back in the ring. (A lost wake-up ends in such a state.)
+ *     request unanswered, no room that it would have filled, no give-back in the ring.
  *
  * Then each rule of the protocol is broken in turn (enum flaw), and the walk must find that: so it would notice.
  */
 #include "tests/lib/check.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "tests/lib/model.h"
 
 /* ---- What is broken ---- */
 
@@ -38,21 +29,19 @@ enum flaw {
     WORKER_NEVER_WAKES,
 };
 
-struct setup {
-    enum flaw flaw;
-    uint8_t   wanted;           /* grants that the client takes before it is done */
-    uint8_t   depth;            /* grants kept ready ahead of any request; 0: only what is asked for */
-    uint8_t   supply;           /* grants ahead in all */
-    bool      gives;            /* the client gives back each grant */
+struct plan {
+    uint8_t wanted;             /* grants that the client takes before it is done */
+    uint8_t depth;              /* grants kept ready ahead of any request; 0: only what is asked for */
+    uint8_t supply;             /* grants ahead in all */
+    bool    gives;              /* the client gives back each grant */
 };
 
 /* ---- State ---- */
 
-#define CELLS  2u               /* of the ring: enough for it to wrap and to be full */
-#define BUFFER 3u               /* stores that may be under way on one side */
+#define CELLS 2u                /* of the ring: enough for it to wrap and to be full */
 
-enum word { TAIL, HEAD, ASLEEP, ARMED, REQUEST, GIVE_TAIL, CELL, WORDS = CELL + CELLS };
-enum side { CLIENT, WORKER, SIDES };
+enum word { TAIL, HEAD, ASLEEP, ARMED, REQUEST, GIVE_TAIL, CELL };
+enum side { CLIENT, WORKER };
 
 enum client_step {
     TAKE_LOAD_TAIL, TAKE_READ_CELL, TAKE_XCHG_HEAD, TAKE_LATE_READ_CELL, TAKE_LOAD_ARMED, TAKE_RING,
@@ -78,60 +67,11 @@ static const char *const worker_step_name[] = {
 };
 
 struct state {
-    uint8_t memory[WORDS];
-    uint8_t word[SIDES][BUFFER], value[SIDES][BUFFER], buffered[SIDES];     /* store buffers, oldest first */
+    struct model_memory memory;
     uint8_t eventfd;
     uint8_t client, head, seen, cell, request, given;                       /* the client's step and its own variables */
     uint8_t worker, tail, last_head, answered, taken, ahead;                /* the worker's */
 };
-
-/* ---- Memory ---- */
-
-static uint8_t load(const struct state *s, enum side side, enum word word)
-{
-    for (unsigned i = s->buffered[side]; i-- > 0;)
-        if (s->word[side][i] == word)
-            return s->value[side][i];
-    return s->memory[word];
-}
-
-/* False: the buffer is full, the step has to wait. */
-static bool store_weak(struct state *s, enum side side, enum word word, uint8_t value)
-{
-    if (s->buffered[side] == BUFFER)
-        return false;
-    s->word[side][s->buffered[side]] = (uint8_t)word;
-    s->value[side][s->buffered[side]++] = value;
-    return true;
-}
-
-/* False: earlier stores are still under way. */
-static bool store_seq_cst(struct state *s, enum side side, enum word word, uint8_t value)
-{
-    if (s->buffered[side] > 0)
-        return false;
-    s->memory[word] = value;
-    return true;
-}
-
-static bool store(struct state *s, enum side side, enum word word, uint8_t value, bool weak)
-{
-    return weak ? store_weak(s, side, word, value) : store_seq_cst(s, side, word, value);
-}
-
-static bool flush(struct state *s, enum side side)
-{
-    if (s->buffered[side] == 0)
-        return false;
-    s->memory[s->word[side][0]] = s->value[side][0];
-    s->buffered[side]--;
-    for (unsigned i = 0; i < BUFFER; i++) {                                 /* unused entries stay zero: equal states look equal */
-        bool used = i < s->buffered[side];
-        s->word[side][i] = used ? s->word[side][i + 1] : 0;
-        s->value[side][i] = used ? s->value[side][i + 1] : 0;
-    }
-    return true;
-}
 
 /* ---- The client ---- */
 
@@ -145,47 +85,46 @@ static const char *client_took(struct state *s)
 }
 
 /* One step. False: it cannot be made now. A complaint is stored if the step shows that something broke. */
-static bool client_step(struct state *s, const struct setup *setup, const char **complaint)
+static bool client_step(struct state *s, const struct plan *plan, enum flaw flaw, const char **complaint)
 {
-    enum flaw flaw = setup->flaw;
     switch ((enum client_step)s->client) {
     case TAKE_LOAD_TAIL:
-        s->seen = load(s, CLIENT, TAIL);
+        s->seen = model_load(&s->memory, CLIENT, TAIL);
         s->client = s->seen == s->head ? EMPTY_STORE_REQUEST : flaw == HEAD_BEFORE_CELL ? TAKE_XCHG_HEAD : TAKE_READ_CELL;
         return true;
     case TAKE_READ_CELL:
-        s->cell = load(s, CLIENT, (enum word)(CELL + s->head % CELLS));
+        s->cell = model_load(&s->memory, CLIENT, CELL + s->head % CELLS);
         s->client = TAKE_XCHG_HEAD;
         return true;
     case TAKE_XCHG_HEAD:
-        if (!store(s, CLIENT, HEAD, s->head + 1, flaw == HEAD_STORE_WEAK))
+        if (!model_store(&s->memory, CLIENT, HEAD, s->head + 1, flaw == HEAD_STORE_WEAK))
             return false;
         s->client = flaw == HEAD_BEFORE_CELL ? TAKE_LATE_READ_CELL : TAKE_LOAD_ARMED;
         if (flaw != HEAD_BEFORE_CELL)
             *complaint = client_took(s);
         return true;
     case TAKE_LATE_READ_CELL:
-        s->cell = load(s, CLIENT, (enum word)(CELL + s->head % CELLS));
+        s->cell = model_load(&s->memory, CLIENT, CELL + s->head % CELLS);
         *complaint = client_took(s);
         s->client = TAKE_LOAD_ARMED;
         return true;
     case TAKE_LOAD_ARMED: {
-        bool low = (uint8_t)(s->seen - s->head) < setup->depth;
-        s->client = low && load(s, CLIENT, ARMED) ? TAKE_RING : setup->gives ? GIVE_XCHG_TAIL : NEXT;
+        bool low = (uint8_t)(s->seen - s->head) < plan->depth;
+        s->client = low && model_load(&s->memory, CLIENT, ARMED) ? TAKE_RING : plan->gives ? GIVE_XCHG_TAIL : NEXT;
         return true;
     }
     case TAKE_RING:
         s->eventfd |= flaw != CLIENT_NEVER_RINGS;
-        s->client = setup->gives ? GIVE_XCHG_TAIL : NEXT;
+        s->client = plan->gives ? GIVE_XCHG_TAIL : NEXT;
         return true;
     case GIVE_XCHG_TAIL:
-        if (!store(s, CLIENT, GIVE_TAIL, s->given + 1, flaw == GIVE_STORE_WEAK))
+        if (!model_store(&s->memory, CLIENT, GIVE_TAIL, s->given + 1, flaw == GIVE_STORE_WEAK))
             return false;
         s->given++;
         s->client = GIVE_LOAD_ARMED;
         return true;
     case GIVE_LOAD_ARMED:
-        s->client = load(s, CLIENT, ARMED) ? GIVE_RING : NEXT;
+        s->client = model_load(&s->memory, CLIENT, ARMED) ? GIVE_RING : NEXT;
         return true;
     case GIVE_RING:
         s->eventfd |= flaw != CLIENT_NEVER_RINGS;
@@ -193,45 +132,45 @@ static bool client_step(struct state *s, const struct setup *setup, const char *
         return true;
     case NEXT:
         s->seen = s->cell = 0;
-        s->client = s->head == setup->wanted ? CLIENT_DONE : TAKE_LOAD_TAIL;
+        s->client = s->head == plan->wanted ? CLIENT_DONE : TAKE_LOAD_TAIL;
         return true;
     case EMPTY_STORE_REQUEST:
-        if (!store_weak(s, CLIENT, REQUEST, s->request + 1))
+        if (!model_store_weak(&s->memory, CLIENT, REQUEST, s->request + 1))
             return false;
         s->request++;
         s->client = flaw == REQUEST_STORE_WEAK ? EMPTY_LOAD_ARMED : EMPTY_ENTER_NATIVE;
         return true;
     case EMPTY_ENTER_NATIVE:                                                /* the word is not part of the model, its fence is */
-        if (s->buffered[CLIENT] > 0)
+        if (!model_drained(&s->memory, CLIENT))
             return false;
         s->client = EMPTY_XCHG_ASLEEP;
         return true;
     case EMPTY_XCHG_ASLEEP:
-        if (!store(s, CLIENT, ASLEEP, 1, flaw == ASLEEP_STORE_WEAK))
+        if (!model_store(&s->memory, CLIENT, ASLEEP, 1, flaw == ASLEEP_STORE_WEAK))
             return false;
         s->client = flaw == REQUEST_STORE_WEAK ? EMPTY_LOAD_TAIL : EMPTY_LOAD_ARMED;
         return true;
     case EMPTY_LOAD_ARMED:
-        s->client = load(s, CLIENT, ARMED) ? EMPTY_RING : flaw == REQUEST_STORE_WEAK ? EMPTY_XCHG_ASLEEP : EMPTY_LOAD_TAIL;
+        s->client = model_load(&s->memory, CLIENT, ARMED) ? EMPTY_RING : flaw == REQUEST_STORE_WEAK ? EMPTY_XCHG_ASLEEP : EMPTY_LOAD_TAIL;
         return true;
     case EMPTY_RING:
         s->eventfd |= flaw != CLIENT_NEVER_RINGS;
         s->client = flaw == REQUEST_STORE_WEAK ? EMPTY_XCHG_ASLEEP : EMPTY_LOAD_TAIL;
         return true;
     case EMPTY_LOAD_TAIL:
-        s->seen = load(s, CLIENT, TAIL);
+        s->seen = model_load(&s->memory, CLIENT, TAIL);
         s->client = flaw == ASLEEP_WITHOUT_LOOKING_AGAIN || s->seen == s->head ? EMPTY_FUTEX_WAIT : EMPTY_LEAVE_NATIVE;
         return true;
     case EMPTY_FUTEX_WAIT:                                                  /* compares and sleeps in one: the kernel's promise */
-        s->client = load(s, CLIENT, TAIL) == s->seen ? EMPTY_SLEEPING : EMPTY_LOAD_TAIL;
+        s->client = model_load(&s->memory, CLIENT, TAIL) == s->seen ? EMPTY_SLEEPING : EMPTY_LOAD_TAIL;
         return true;
     case EMPTY_LEAVE_NATIVE:
-        if (s->buffered[CLIENT] > 0)
+        if (!model_drained(&s->memory, CLIENT))
             return false;
         s->client = flaw == DAEMON_CLEARS_ASLEEP ? TAKE_LOAD_TAIL : EMPTY_CLEAR_ASLEEP;
         return true;
     case EMPTY_CLEAR_ASLEEP:
-        if (!store_weak(s, CLIENT, ASLEEP, 0))
+        if (!model_store_weak(&s->memory, CLIENT, ASLEEP, 0))
             return false;
         s->client = TAKE_LOAD_TAIL;
         return true;
@@ -252,70 +191,69 @@ static void client_wake(struct state *s, enum flaw flaw)
 
 /* ---- The worker ---- */
 
-static bool put_wanted(const struct state *s, const struct setup *setup, uint8_t request, uint8_t head)
+static bool put_wanted(const struct state *s, const struct plan *plan, uint8_t request, uint8_t head)
 {
     uint8_t waiting = s->tail - head;
     if (request != s->answered)
         return waiting < CELLS;
-    return waiting < setup->depth && waiting < CELLS && s->ahead < setup->supply;
+    return waiting < plan->depth && waiting < CELLS && s->ahead < plan->supply;
 }
 
 /* The loads of one look end here: put something, or go on to `idle`. */
-static void worker_judge(struct state *s, const struct setup *setup, enum worker_step idle)
+static void worker_judge(struct state *s, const struct plan *plan, enum flaw flaw, enum worker_step idle)
 {
     uint8_t request = s->last_head >> 4, head = s->last_head & 15;          /* what the look has seen */
-    if (put_wanted(s, setup, request, head)) {
+    if (put_wanted(s, plan, request, head)) {
         s->ahead += request == s->answered;
-        s->worker = setup->flaw == TAIL_BEFORE_CELL ? PUT_STORE_TAIL : PUT_STORE_CELL;
+        s->worker = flaw == TAIL_BEFORE_CELL ? PUT_STORE_TAIL : PUT_STORE_CELL;
     } else {
         s->worker = (uint8_t)idle;
     }
     s->answered = request;
 }
 
-static bool worker_step(struct state *s, const struct setup *setup)
+static bool worker_step(struct state *s, const struct plan *plan, enum flaw flaw)
 {
-    enum flaw flaw = setup->flaw;
     switch ((enum worker_step)s->worker) {
     case LOOK_REQUEST:
     case COOL_LOOK_REQUEST:                                                 /* before head: who sees a request sees the head it came after */
-        s->last_head = (uint8_t)(load(s, WORKER, REQUEST) << 4);
+        s->last_head = (uint8_t)(model_load(&s->memory, WORKER, REQUEST) << 4);
         s->worker++;
         return true;
     case LOOK_GIVE:
     case COOL_LOOK_GIVE:
-        s->taken = load(s, WORKER, GIVE_TAIL);
+        s->taken = model_load(&s->memory, WORKER, GIVE_TAIL);
         s->worker++;
         return true;
     case LOOK_HEAD:
     case COOL_LOOK_HEAD: {
-        s->last_head |= load(s, WORKER, HEAD);
+        s->last_head |= model_load(&s->memory, WORKER, HEAD);
         bool cool = s->worker == COOL_LOOK_HEAD;
-        worker_judge(s, setup, cool ? COOL_EPOLL : COOL_STORE_ARMED);
+        worker_judge(s, plan, flaw, cool ? COOL_EPOLL : COOL_STORE_ARMED);
         s->last_head = 0;
         return true;
     }
     case PUT_STORE_CELL:
-        if (!store_weak(s, WORKER, (enum word)(CELL + s->tail % CELLS), s->tail + 1))
+        if (!model_store_weak(&s->memory, WORKER, CELL + s->tail % CELLS, s->tail + 1))
             return false;
         s->worker = PUT_STORE_TAIL;
         return true;
     case PUT_STORE_TAIL:
-        if (!store(s, WORKER, TAIL, s->tail + 1, flaw == TAIL_STORE_WEAK))
+        if (!model_store(&s->memory, WORKER, TAIL, s->tail + 1, flaw == TAIL_STORE_WEAK))
             return false;
         s->tail++;
         s->worker = flaw == TAIL_BEFORE_CELL ? PUT_LATE_STORE_CELL : PUT_LOAD_ASLEEP;
         return true;
     case PUT_LATE_STORE_CELL:
-        if (!store_weak(s, WORKER, (enum word)(CELL + (s->tail - 1) % CELLS), s->tail))
+        if (!model_store_weak(&s->memory, WORKER, CELL + (s->tail - 1) % CELLS, s->tail))
             return false;
         s->worker = PUT_LOAD_ASLEEP;
         return true;
     case PUT_LOAD_ASLEEP:
-        s->worker = !load(s, WORKER, ASLEEP) ? LOOK_REQUEST : flaw == DAEMON_CLEARS_ASLEEP ? PUT_CLEAR_ASLEEP : PUT_FUTEX_WAKE;
+        s->worker = !model_load(&s->memory, WORKER, ASLEEP) ? LOOK_REQUEST : flaw == DAEMON_CLEARS_ASLEEP ? PUT_CLEAR_ASLEEP : PUT_FUTEX_WAKE;
         return true;
     case PUT_CLEAR_ASLEEP:
-        if (!store_seq_cst(s, WORKER, ASLEEP, 0))
+        if (!model_store_seq_cst(&s->memory, WORKER, ASLEEP, 0))
             return false;
         s->worker = PUT_FUTEX_WAKE;
         return true;
@@ -325,7 +263,7 @@ static bool worker_step(struct state *s, const struct setup *setup)
         s->worker = LOOK_REQUEST;
         return true;
     case COOL_STORE_ARMED:
-        if (!store(s, WORKER, ARMED, 1, flaw == ARMED_STORE_WEAK))
+        if (!model_store(&s->memory, WORKER, ARMED, 1, flaw == ARMED_STORE_WEAK))
             return false;
         s->worker = flaw == ARMED_WITHOUT_LOOKING_AGAIN ? COOL_EPOLL : COOL_LOOK_REQUEST;
         return true;
@@ -336,7 +274,7 @@ static bool worker_step(struct state *s, const struct setup *setup)
         s->worker = HOT_STORE_ARMED;
         return true;
     case HOT_STORE_ARMED:
-        if (!store_weak(s, WORKER, ARMED, 0))
+        if (!model_store_weak(&s->memory, WORKER, ARMED, 0))
             return false;
         s->worker = LOOK_REQUEST;
         return true;
@@ -344,168 +282,59 @@ static bool worker_step(struct state *s, const struct setup *setup)
     return false;
 }
 
-/* ---- The walk ---- */
+/* ---- The model ---- */
 
-struct node { struct state state; uint32_t from; };
-
-struct walk {
-    const struct setup *setup;
-    struct node *node;
-    uint32_t    *table;             /* open hashing: number of a node + 1 */
-    uint32_t     count, room, mask;
-    const char  *complaint;
-    uint32_t     complaint_at;
-};
-
-static uint32_t state_hash(const struct state *s)
+static bool step(void *state, const void *plan, unsigned flaw, unsigned way, const char **ret_complaint)
 {
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < sizeof *s; i++)
-        hash = (hash ^ ((const uint8_t *)s)[i]) * 0x100000001b3u;
-    return (uint32_t)(hash ^ hash >> 32);
-}
-
-static void walk_grow(struct walk *walk)
-{
-    walk->room = walk->room ? 2 * walk->room : 1u << 16;
-    walk->mask = 4 * walk->room - 1;
-    walk->node = realloc(walk->node, walk->room * sizeof *walk->node);
-    free(walk->table);
-    walk->table = calloc(walk->mask + 1u, sizeof *walk->table);
-    assert_non_null(walk->node);
-    assert_non_null(walk->table);
-    for (uint32_t i = 0; i < walk->count; i++) {
-        uint32_t at = state_hash(&walk->node[i].state) & walk->mask;
-        while (walk->table[at])
-            at = (at + 1) & walk->mask;
-        walk->table[at] = i + 1;
+    struct state *s = state;
+    switch (way) {
+    case 0:  return client_step(s, plan, (enum flaw)flaw, ret_complaint);
+    case 1:  return worker_step(s, plan, (enum flaw)flaw);
+    default: return model_flush(&s->memory, way == 2 ? CLIENT : WORKER);
     }
 }
 
-/* Adds a state that was not seen before. */
-static void walk_add(struct walk *walk, const struct state *state, uint32_t from)
-{
-    if (walk->count == walk->room)
-        walk_grow(walk);
-    uint32_t at = state_hash(state) & walk->mask;
-    for (; walk->table[at]; at = (at + 1) & walk->mask)
-        if (memcmp(&walk->node[walk->table[at] - 1].state, state, sizeof *state) == 0)
-            return;
-    walk->node[walk->count] = (struct node){ *state, from };
-    walk->table[at] = ++walk->count;
-}
-
 /* Nobody can make a step: is everything done? */
-static const char *end_judge(const struct state *s, const struct setup *setup)
+static const char *end(const void *state, const void *plan)
 {
+    const struct state *s = state;
     if (s->client != CLIENT_DONE)
         return "both sleep, and the client still wants something";
-    if (put_wanted(s, setup, s->memory[REQUEST], s->memory[HEAD]))
+    if (put_wanted(s, plan, s->memory.word[REQUEST], s->memory.word[HEAD]))
         return "both sleep, and the worker has left work undone";
-    if (s->taken != s->memory[GIVE_TAIL])
+    if (s->taken != s->memory.word[GIVE_TAIL])
         return "both sleep, and a give-back was not seen";
     return NULL;
 }
 
-static void walk_complain(struct walk *walk, const char *complaint, uint32_t at)
+static void print(const void *state)
 {
-    if (complaint && !walk->complaint) {
-        walk->complaint = complaint;
-        walk->complaint_at = at;
-    }
-}
-
-/* Every step that can be made from node `at`. */
-static void walk_from(struct walk *walk, uint32_t at)
-{
-    bool moved = false;
-    for (unsigned way = 0; way < 4; way++) {
-        struct state next = walk->node[at].state;
-        const char *complaint = NULL;
-        bool can = way == 0   ? client_step(&next, walk->setup, &complaint)
-                   : way == 1 ? worker_step(&next, walk->setup)
-                              : flush(&next, way == 2 ? CLIENT : WORKER);
-        if (can)
-            walk_add(walk, &next, at);
-        walk_complain(walk, complaint, at);
-        moved |= can;
-    }
-    if (!moved)
-        walk_complain(walk, end_judge(&walk->node[at].state, walk->setup), at);
-}
-
-static void walk_print(const struct walk *walk, uint32_t at)
-{
-    if (at != 0)
-        walk_print(walk, walk->node[at].from);
-    const struct state *s = &walk->node[at].state;
+    const struct state *s = state;
+    const uint8_t *word = s->memory.word;
     print_error("  tail %u head %u asleep %u armed %u request %u eventfd %u | client at '%s' (%u stores under way) | worker at '%s' (%u)\n",
-                s->memory[TAIL], s->memory[HEAD], s->memory[ASLEEP], s->memory[ARMED], s->memory[REQUEST], s->eventfd,
-                client_step_name[s->client], s->buffered[CLIENT], worker_step_name[s->worker], s->buffered[WORKER]);
+                word[TAIL], word[HEAD], word[ASLEEP], word[ARMED], word[REQUEST], s->eventfd, client_step_name[s->client],
+                s->memory.buffered[CLIENT], worker_step_name[s->worker], s->memory.buffered[WORKER]);
 }
 
-/* Walks everything, or up to the first complaint. Returns the complaint. */
-static const char *walk_run(const struct setup *setup, bool print, uint32_t *ret_states)
-{
-    struct walk walk = { .setup = setup };
-    struct state start;
-    memset(&start, 0, sizeof start);
-    walk_add(&walk, &start, 0);
-    for (uint32_t at = 0; at < walk.count && !walk.complaint; at++)
-        walk_from(&walk, at);
-    if (walk.complaint && print) {
-        print_error("%s, on this way:\n", walk.complaint);
-        walk_print(&walk, walk.complaint_at);
-    }
-    *ret_states = walk.count;
-    free(walk.node);
-    free(walk.table);
-    return walk.complaint;
-}
+static const struct model_setup setups[] = {
+    { "4 grants, each asked for", &(struct plan){ .wanted = 4 } },
+    { "4 grants, 2 ahead, one at a time", &(struct plan){ .wanted = 4, .depth = 1, .supply = 2 } },
+    { "4 grants, 7 ahead, one at a time", &(struct plan){ .wanted = 4, .depth = 1, .supply = 7 } },
+    { "4 grants, 7 ahead, a full ring", &(struct plan){ .wanted = 4, .depth = 2, .supply = 7 } },
+    { "3 grants given back, each asked for", &(struct plan){ .wanted = 3, .gives = true } },
+    { "3 grants given back, 4 ahead, one at a time", &(struct plan){ .wanted = 3, .depth = 1, .supply = 4, .gives = true } },
+    { "3 grants given back, 4 ahead, a full ring", &(struct plan){ .wanted = 3, .depth = 2, .supply = 4, .gives = true } },
+};
+static const struct model model = {
+    .state_bytes = sizeof(struct state), .ways = 4, .setup = setups, .setups = sizeof setups / sizeof setups[0],
+    .step = step, .end = end, .print = print,
+};
 
 /* ---- Cases ---- */
 
-static const struct setup setups[] = {
-    { .wanted = 4, .depth = 0, .supply = 0 },
-    { .wanted = 4, .depth = 1, .supply = 2 },
-    { .wanted = 4, .depth = 1, .supply = 7 },
-    { .wanted = 4, .depth = 2, .supply = 7 },
-    { .wanted = 3, .depth = 0, .supply = 0, .gives = true },
-    { .wanted = 3, .depth = 1, .supply = 4, .gives = true },
-    { .wanted = 3, .depth = 2, .supply = 4, .gives = true },
-};
-#define SETUPS (sizeof setups / sizeof setups[0])
+static void the_protocol_holds(void **state) { model_holds(&model); }
 
-static void the_protocol_holds(void **state)
-{
-    for (unsigned i = 0; i < SETUPS; i++) {
-        uint32_t states;
-        const char *complaint = walk_run(&setups[i], true, &states);
-        print_message("wanted %u, depth %u, supply %u, gives %d: %u states\n", setups[i].wanted, setups[i].depth, setups[i].supply,
-                      setups[i].gives, states);
-        if (complaint)
-            fail_msg("%s", complaint);
-        assert_true(states > 1000);                                         /* it has walked indeed */
-    }
-}
-
-/* Is the flaw found in one of the setups? */
-static void expect_found(enum flaw flaw)
-{
-    for (unsigned i = 0; i < SETUPS; i++) {
-        struct setup setup = setups[i];
-        uint32_t states;
-        setup.flaw = flaw;
-        const char *complaint = walk_run(&setup, getenv("MORPH_TEST_VERBOSE") != NULL, &states);
-        if (!complaint)
-            continue;
-        print_message("found after %u states: %s\n", states, complaint);
-        return;
-    }
-    fail_msg("the model did not notice");
-}
-
-#define FLAW(name, flaw) static void name(void **state) { expect_found(flaw); }
+#define FLAW(name, flaw) static void name(void **state) { model_finds(&model, flaw); }
 FLAW(finds_armed_without_looking_again, ARMED_WITHOUT_LOOKING_AGAIN)
 FLAW(finds_asleep_without_looking_again, ASLEEP_WITHOUT_LOOKING_AGAIN)
 FLAW(finds_weak_tail, TAIL_STORE_WEAK)

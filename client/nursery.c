@@ -1,0 +1,207 @@
+/* nursery.c — memory of a collected heap for a thread's cursors: young blocks, holes of old blocks, large objects (door: shm/ring.h; other
+ * side: daemon/gc/grant.c).
+ *
+ * A cell brings a few young blocks, or old blocks with a map of their free lines; the thread takes them one after the other by itself. While
+ * it waits for one kind of cell it may meet others: they are stashed, and what does not fit is dropped, since the next collection takes
+ * every cell back that its thread has begun but not put anything into.
+ * Every wait is a safepoint. The thread's own. */
+#include <string.h>
+
+#include "client/internal.h"
+
+/* ---- Cells ---- */
+
+void morph__stash(struct morph__thread *thread, const struct mm_cell *cell)
+{
+    if (thread->stash_count < MM_RING_CELLS)
+        thread->stash[thread->stash_count++] = *cell;
+}
+
+static bool stash_take(struct morph__thread *thread, uint32_t kind, struct mm_cell *ret_cell)
+{
+    for (uint32_t i = 0; i < thread->stash_count; i++)
+        if (thread->stash[i].kind == kind) {
+            *ret_cell = thread->stash[i];
+            thread->stash[i] = thread->stash[--thread->stash_count];
+            return true;
+        }
+    return false;
+}
+
+/* A cell that is not an answer to `seq`: put where it belongs. */
+static void cell_put_by(struct morph__thread *thread, const struct mm_cell *cell)
+{
+    struct morph_heap *heap = thread->heap;
+    if (cell->kind == MM_GRANT_RUN) {
+        pthread_mutex_lock(&heap->lock);
+        morph__spare_put(heap, heap->base + ((uint64_t)cell->block << MM_BLOCK_SHIFT), cell->count, true);
+        pthread_mutex_unlock(&heap->lock);
+    } else if (cell->kind == MM_GRANT_YOUNG || cell->kind == MM_GRANT_OLD) {
+        morph__stash(thread, cell);
+    }
+}
+
+static int cell_check(struct morph__thread *thread, const struct mm_cell *cell)
+{
+    if (cell->kind == MM_GRANT_REFUSED || cell->kind == MM_GRANT_DONE)
+        return 0;
+    int r = morph__cell_map(thread->heap, cell);
+    if (r < 0)
+        morph__lose(thread->heap, r);
+    return r < 0 ? morph__status(thread->heap) : 0;
+}
+
+int morph__cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want, uint32_t min, struct mm_cell *ret_cell)
+{
+    struct mm_slot *slot = thread->slot;
+    uint32_t left, asked = 0;
+    bool ahead = kind == MM_GRANT_YOUNG || kind == MM_GRANT_OLD;        /* these may come, or have come, without being asked for */
+    if (ahead && stash_take(thread, kind, ret_cell))
+        return 0;
+    for (int r = morph__status(thread->heap); ; r = morph__status(thread->heap)) {
+        if (r < 0)
+            return r;
+        if (mm_ring_take(slot, ret_cell, &left)) {
+            if ((r = cell_check(thread, ret_cell)) < 0)
+                return r;
+            bool answer = asked && ret_cell->seq == asked;
+            if (answer && ret_cell->kind == MM_GRANT_REFUSED)
+                return -(int)ret_cell->block;
+            if (answer || (ahead && ret_cell->kind == kind)) {
+                if (ahead && left == 0)
+                    morph__ring_doorbell(thread->heap);         /* there is room for more */
+                return 0;
+            }
+            cell_put_by(thread, ret_cell);
+            continue;
+        }
+        if (!asked) {
+            morph__request_put(slot, kind, want, min);
+            asked = slot->request_seq;
+        }
+        if (slot->state != MM_SLOT_RUNNING)
+            r = morph__ring_wait(thread);                       /* a shared pool's slot, which never runs */
+        else {
+            morph__enter(thread, MM_SLOT_NATIVE);
+            r = morph__ring_wait(thread);
+            morph__leave(thread);
+        }
+        if (r < 0)
+            return r;
+        if (ahead && stash_take(thread, kind, ret_cell))
+            return 0;
+    }
+}
+
+/* ---- Young ---- */
+
+static void young_begin(struct morph__thread *thread, uint32_t block)
+{
+    morph_thread *shared = (morph_thread *)thread->slot;
+    char *at = thread->heap->base + ((uint64_t)block << MM_BLOCK_SHIFT);
+    morph__touch(thread->heap, at, 1);
+    shared->young = (struct morph_bump){ at, at + MM_BLOCK_BYTES };
+}
+
+int morph__young_refill(struct morph__thread *thread, uint64_t extent)
+{
+    struct mm_cell cell;
+    (void)extent;                       /* never more than a block */
+    morph_poll((morph_thread *)thread->slot);
+    if (!thread->young_rest) {
+        int r = morph__cell_await(thread, MM_GRANT_YOUNG, 1, 1, &cell);
+        if (r < 0)
+            return r;
+        thread->young_next = cell.block;
+        thread->young_rest = cell.count;
+    }
+    thread->young_rest--;
+    young_begin(thread, thread->young_next++);
+    return 0;
+}
+
+/* ---- Old ---- */
+
+/* The next hole of the thread's old block with room for `extent`; false: none left. */
+static bool hole_next(struct morph__thread *thread, uint64_t extent)
+{
+    struct morph__holes *holes = &thread->holes;
+    morph_thread *shared = (morph_thread *)thread->slot;
+    uint32_t line = holes->line;
+    while (holes->block && line < MM_BLOCK_LINES) {
+        if (!(holes->free[line / 64] >> line % 64 & 1)) {
+            line++;
+            continue;
+        }
+        uint32_t end = line;
+        while (end < MM_BLOCK_LINES && holes->free[end / 64] >> end % 64 & 1)
+            end++;
+        if ((uint64_t)(end - line) * MM_LINE_BYTES >= extent) {
+            shared->old = (struct morph_bump){ holes->block + line * MM_LINE_BYTES, holes->block + end * MM_LINE_BYTES };
+            holes->line = end;
+            return true;
+        }
+        line = end;
+    }
+    holes->block = NULL;
+    shared->old = (struct morph_bump){ NULL, NULL };
+    return false;
+}
+
+static void old_begin(struct morph__thread *thread, uint32_t block, const uint8_t *free_lines)
+{
+    thread->holes.block = thread->heap->base + ((uint64_t)block << MM_BLOCK_SHIFT);
+    thread->holes.line = 0;
+    if (free_lines)
+        memcpy(thread->holes.free, free_lines, sizeof thread->holes.free);
+    else
+        memset(thread->holes.free, 0xff, sizeof thread->holes.free);
+    morph__touch(thread->heap, thread->holes.block, 1);
+}
+
+int morph__old_refill(struct morph__thread *thread, uint64_t extent)
+{
+    struct mm_cell cell;
+    morph_poll((morph_thread *)thread->slot);
+    while (!hole_next(thread, extent)) {
+        if (thread->old_rest) {
+            thread->old_rest--;
+            old_begin(thread, thread->old_next++, NULL);
+            continue;
+        }
+        int r = morph__cell_await(thread, MM_GRANT_OLD, 1, (uint32_t)extent, &cell);
+        if (r < 0)
+            return r;
+        old_begin(thread, cell.block, cell.free_lines);
+        thread->old_next = cell.block + 1;
+        thread->old_rest = cell.count - 1;
+    }
+    return 0;
+}
+
+/* ---- Large ---- */
+
+int morph__large_obtain(struct morph__thread *thread, uint64_t extent, char **ret_at)
+{
+    struct mm_cell cell;
+    uint64_t blocks = mm_blocks_for(extent);
+    if (blocks > thread->heap->limit_bytes >> MM_BLOCK_SHIFT)
+        return MORPH_ENOMEM;
+    int r = morph__cell_await(thread, MM_GRANT_LARGE, (uint32_t)blocks, (uint32_t)blocks, &cell);
+    if (r < 0)
+        return r;
+    *ret_at = thread->heap->base + ((uint64_t)cell.block << MM_BLOCK_SHIFT);
+    morph__touch(thread->heap, *ret_at, cell.count);
+    return 0;
+}
+
+int morph_collect(morph_thread *public_thread, enum morph_collection kind)
+{
+    struct morph__thread *thread = morph__thread_of(public_thread);
+    struct mm_cell cell;
+    if (!thread || (unsigned)kind > MORPH_COLLECT_COMPACT)
+        return public_thread && !thread ? MORPH_EFORKED : MORPH_EINVALID;
+    if (!thread->heap->collected)
+        return MORPH_EMODE;
+    return morph__cell_await(thread, MM_REQUEST_COLLECT, (uint32_t)kind, 0, &cell);
+}

@@ -1,0 +1,507 @@
+/* cycle.c — one collection, from the request to the resume: the story. See gc.h for who does what.
+ *
+ *   IDLE ──▶ STOPPING ──▶ PREPARE ──▶ TRACE ──▶ FINISH ──▶ IDLE
+ *              │ a thread is late
+ *              └──▶ IDLE (put off, tried again later)
+ *
+ * gc_step() makes one slice and returns, so that other heaps of the worker are served in between, in pauses too. */
+#include "daemon/gc/trace.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "client/include/morphmem/error.h"
+#include "daemon/config.h"
+#include "daemon/os/os.h"
+
+#define SLICE_NS          200000ull
+#define PUT_OFF_WAIT_NS   10000000ull       /* between a put-off collection and the next try */
+#define BUSY_FACTOR       20u               /* the nursery grows while collections take more than 1/20 of the time */
+#define MIB_BLOCKS        ((1u << 20) / MM_BLOCK_BYTES)
+
+/* ---- Tables ---- */
+
+void gc_bits_set(uint64_t *bits, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++)
+        gc_bit_set(bits, i);
+}
+
+void gc_bits_clear(uint64_t *bits, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++)
+        gc_bit_clear(bits, i);
+}
+
+bool gc_side_make(struct gc *gc, uint32_t block)
+{
+    struct gc_block **side = &gc->side[block / MM_CHUNK_BLOCKS];
+    if (!*side)
+        *side = calloc(MM_CHUNK_BLOCKS, sizeof **side);
+    return *side != NULL;
+}
+
+/* Zero pages until touched: what a heap does not use of its reserve costs nothing. */
+static void *table_make(uint64_t entries, size_t bytes)
+{
+    void *at = mmap(NULL, entries * bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+static void table_free(void *table, uint64_t entries, size_t bytes)
+{
+    if (table)
+        munmap(table, entries * bytes);
+}
+
+static uint64_t reserve_blocks(const struct gc *gc) { return gc->heap->view.bytes >> MM_BLOCK_SHIFT; }
+static uint64_t reserve_chunks(const struct gc *gc) { return gc->heap->view.bytes >> MM_CHUNK_SHIFT; }
+
+static uint64_t within(uint64_t n, uint64_t least, uint64_t most) { return n > most ? most : n < least ? least : n; }
+
+static void sizes_init(struct gc *gc, const struct gc_options *options)
+{
+    uint64_t limit = gc->heap->limit_blocks, quarter = limit / 4 ? limit / 4 : 1;
+    uint64_t most = options->young_max_bytes ? options->young_max_bytes : CONFIG(young_max);
+    uint64_t least = options->young_min_bytes ? options->young_min_bytes : CONFIG(young_min);
+    gc->young_max = (uint32_t)within(most >> MM_BLOCK_SHIFT, 1, quarter);
+    gc->young_min = (uint32_t)within(least >> MM_BLOCK_SHIFT, 1, gc->young_max);
+    gc->young_blocks = gc->young_min;
+    gc->promotion_age = (uint32_t)within(options->promotion_age ? options->promotion_age : 3, 1, 15);
+    gc->age_now = gc->promotion_age;
+    uint64_t start = options->start_bytes >> MM_BLOCK_SHIFT;
+    gc->start_blocks = within(start ? start : 32 * MIB_BLOCKS, 1, limit * 3 / 4);
+    gc->pause_target_ns = (uint64_t)options->pause_target_us * 1000;
+}
+
+int gc_new(struct heap *heap, const struct gc_options *options)
+{
+    struct gc *gc = calloc(1, sizeof *gc);
+    if (!gc)
+        return -MORPH_EMEMORY;
+    heap->gc = gc;
+    gc->heap = heap;
+    gc->types_source = heap->types;
+    pthread_mutex_init(&gc->lock, NULL);
+    receipt_log_init(&gc->log);
+    gc->space = table_make(reserve_blocks(gc), sizeof *gc->space);
+    gc->side = table_make(reserve_chunks(gc), sizeof *gc->side);
+    gc->young = table_make(reserve_blocks(gc), sizeof *gc->young);
+    gc->from = table_make(reserve_blocks(gc), sizeof *gc->from);
+    gc->listed = table_make(reserve_blocks(gc), sizeof *gc->listed);
+    gc->unswept = table_make(reserve_blocks(gc), sizeof *gc->unswept);
+    gc->dirty_chunk = table_make(reserve_chunks(gc), sizeof *gc->dirty_chunk);
+    gc->dirty_chunk_spare = table_make(reserve_chunks(gc), sizeof *gc->dirty_chunk);
+    gc->chunk_dirty = table_make(reserve_chunks(gc), sizeof *gc->chunk_dirty);
+    gc->tracers = 1;
+    gc->tracer = calloc(GC_MAX_TRACERS, sizeof *gc->tracer);
+    gc->type = calloc(32, sizeof *gc->type);
+    if (!gc->space || !gc->side || !gc->young || !gc->from || !gc->listed || !gc->unswept || !gc->dirty_chunk || !gc->dirty_chunk_spare ||
+        !gc->chunk_dirty || !gc->tracer || !gc->type) {
+        gc_free(gc);
+        heap->gc = NULL;
+        return -MORPH_EMEMORY;
+    }
+    gc->type_room = 32;
+    gc->flagged_head = calloc(heap->slot_count, sizeof *gc->flagged_head);
+    if (!gc->flagged_head) {
+        gc_free(gc);
+        heap->gc = NULL;
+        return -MORPH_EMEMORY;
+    }
+    for (unsigned i = 0; i < GC_MAX_TRACERS; i++)
+        gc->tracer[i] = (struct gc_tracer){ .gc = gc, .old_block = UINT32_MAX };
+    sizes_init(gc, options);
+    return 0;
+}
+
+void gc_free(struct gc *gc)
+{
+    if (!gc)
+        return;
+    for (uint64_t c = 0; gc->side && c < reserve_chunks(gc); c++)
+        free(c < gc->heap->mapped_chunks ? gc->side[c] : NULL);
+    table_free(gc->space, reserve_blocks(gc), sizeof *gc->space);
+    table_free(gc->side, reserve_chunks(gc), sizeof *gc->side);
+    table_free(gc->young, reserve_blocks(gc), sizeof *gc->young);
+    table_free(gc->from, reserve_blocks(gc), sizeof *gc->from);
+    table_free(gc->listed, reserve_blocks(gc), sizeof *gc->listed);
+    table_free(gc->unswept, reserve_blocks(gc), sizeof *gc->unswept);
+    table_free(gc->dirty_chunk, reserve_chunks(gc), sizeof *gc->dirty_chunk);
+    table_free(gc->dirty_chunk_spare, reserve_chunks(gc), sizeof *gc->dirty_chunk);
+    table_free(gc->chunk_dirty, reserve_chunks(gc), sizeof *gc->chunk_dirty);
+    for (unsigned i = 0; gc->tracer && i < GC_MAX_TRACERS; i++) {
+        stack_free(&gc->tracer[i].grey);
+        stack_free(&gc->tracer[i].marked);
+        stack_free(&gc->tracer[i].weak);
+        stack_free(&gc->tracer[i].ephemerons);
+    }
+    free(gc->tracer);
+    free(gc->type);
+    free(gc->grant);
+    free(gc->flagged_head);
+    weak_table_free(gc->weak_table);
+    stack_free(&gc->visited_groups);
+    stack_free(&gc->dead);
+    while (gc->root_sets) {
+        struct gc_root_set *set = gc->root_sets;
+        gc->root_sets = set->next;
+        free(set);
+    }
+    receipt_log_fini(&gc->log);
+    pthread_mutex_destroy(&gc->lock);
+    free(gc);
+}
+
+/* ---- Asking ---- */
+
+void gc_request(struct gc *gc, enum mm_collection kind, enum receipt_reason reason)
+{
+    if (gc->wanted && gc->wanted_kind >= kind)
+        return;
+    if (!gc->wanted)
+        gc->wanted_ns = os.now_ns();
+    gc->wanted = true;
+    gc->wanted_kind = kind;
+    gc->wanted_reason = reason;
+}
+
+/* ---- Stopping ---- */
+
+static bool step_idle(struct gc *gc)
+{
+    uint64_t now = os.now_ns();
+    if (!gc->wanted || now < gc->retry_ns)
+        return false;
+    if (gc_background_step(gc))         /* what the last collection left to do comes first */
+        return true;
+    gc->kind = gc->wanted_kind;
+    gc->receipt = (struct receipt){ .heap = gc->heap->id, .cycle = gc->cycles + 1, .kind = gc->wanted_kind, .reason = gc->wanted_reason,
+                                    .wait_ns = now - gc->wanted_ns };
+    gc->stop_ns = now;
+    gc->deadline_ns = now + CONFIG(stop_deadline) * 1000000;
+    gc->phase = handshake_begin(gc) ? GC_PREPARE : GC_STOPPING;
+    return true;
+}
+
+/* The receipt is complete; whoever waits for it is told. */
+static void receipt_end(struct gc *gc)
+{
+    receipt_file(&gc->log, &gc->receipt);
+    gc->ended++;
+}
+
+/* Nobody is collected this time: the threads go on, and get a little more memory the first time (R11). */
+static void put_off(struct gc *gc, uint32_t late_tid)
+{
+    gc->receipt.put_off = true;
+    gc->receipt.late_tid = late_tid;
+    gc->receipt.stop_ns = os.now_ns() - gc->stop_ns;
+    handshake_resume(gc);
+    gc->phase = GC_IDLE;
+    gc->retry_ns = os.now_ns() + PUT_OFF_WAIT_NS;
+    if (gc->put_offs++ == 0)
+        gc->emergency_blocks = gc->young_blocks / 4 ? gc->young_blocks / 4 : 1;
+    receipt_end(gc);
+}
+
+static bool step_stopping(struct gc *gc)
+{
+    if (handshake_stopped(gc)) {
+        gc->phase = GC_PREPARE;
+        return true;
+    }
+    if (os.now_ns() < gc->deadline_ns)
+        return false;
+    struct mm_slot *late = mm_control_slot(gc->heap->control, gc->late_slot);
+    if (heap_thread_gone(gc->heap, mm_load_relaxed(&late->tid))) {
+        mm_store_seq_cst(&late->state, MM_SLOT_FREE);           /* its thread ended without detaching: nobody else writes this word now */
+        mm_store_relaxed(&late->roots_bytes, 0);
+        mm_store_relaxed(&late->roots_extra_bytes, 0);
+        return true;
+    }
+    put_off(gc, mm_load_relaxed(&late->tid));
+    return true;
+}
+
+/* ---- The pause ---- */
+
+/* Which of the young blocks are still in a ring, untaken: they are clean and stay where they are. */
+static void rings_flag(struct gc *gc, uint8_t set)
+{
+    struct heap *heap = gc->heap;
+    uint32_t high = mm_load_relaxed(&heap->control->slots_high);
+    for (uint32_t i = 0; i < high && i < heap->slot_count; i++) {
+        struct mm_slot *slot = mm_control_slot(heap->control, i);
+        struct slot_end *end = &heap->slot[i];
+        uint32_t head = set ? mm_load_relaxed(&slot->ring_head) : gc->flagged_head[i];
+        if (set)
+            gc->flagged_head[i] = head = end->tail - head > MM_RING_CELLS ? end->tail : head;
+        for (; head != end->tail; head++) {
+            struct slot_cell *cell = &end->cell[head % MM_RING_CELLS];
+            for (uint32_t b = cell->block; cell->kind == MM_GRANT_YOUNG && b < cell->block + cell->count; b++)
+                gc_block(gc, b)->flags = set;
+        }
+    }
+}
+
+static bool survivors_among(const struct gc *gc, uint32_t block) { return heap_block_state(gc->heap, block) == MM_BLOCK_SURVIVOR; }
+
+/* Large objects whose thread has not yet taken them from its ring are not garbage. */
+static void rings_mark_large(struct gc *gc)
+{
+    struct heap *heap = gc->heap;
+    uint32_t high = mm_load_relaxed(&heap->control->slots_high);
+    for (uint32_t i = 0; i < high && i < heap->slot_count; i++) {
+        struct slot_end *end = &heap->slot[i];
+        for (uint32_t n = gc->flagged_head[i]; n != end->tail; n++) {
+            const struct slot_cell *cell = &end->cell[n % MM_RING_CELLS];
+            if (cell->kind == MM_GRANT_LARGE && gc->space[cell->block] == GC_LARGE)
+                gc_bit_set(gc_block(gc, cell->block)->mark, 0);
+        }
+    }
+}
+
+/* Splits the young blocks into from-space and those that nobody has touched yet. */
+static void from_space_choose(struct gc *gc)
+{
+    uint32_t stay = 0;
+    rings_flag(gc, GC_REGION);
+    gc->from_count = 0;
+    for (uint32_t i = 0; i < gc->young_count; i++) {
+        uint32_t block = gc->young[i];
+        if (gc_block(gc, block)->flags & GC_REGION) {
+            gc->young[stay++] = block;
+            continue;
+        }
+        if (survivors_among(gc, block))
+            memset(gc_block(gc, block)->start, 0, sizeof gc_block(gc, block)->start);
+        else
+            heap_block_set_state(gc->heap, block, MM_BLOCK_NURSERY);
+        gc->from[gc->from_count++] = block;
+    }
+    rings_flag(gc, 0);
+    gc->young_count = stay;
+    gc->receipt.young_bytes = (uint64_t)(gc->young_granted - stay) << MM_BLOCK_SHIFT;
+    gc->young_granted = stay;
+    gc->survivor_blocks = 0;
+    gc->survivor_max = gc->young_blocks / 2 ? gc->young_blocks / 2 : 1;
+}
+
+static void tracers_reset(struct gc *gc)
+{
+    for (unsigned i = 0; i < gc->tracers; i++) {
+        struct gc_tracer *t = &gc->tracer[i];
+        t->copied_objects = t->copied_bytes = t->promoted_objects = t->promoted_bytes = 0;
+        t->kept_objects = t->kept_bytes = t->marked_objects = t->marked_bytes = 0;
+        t->starved = false;
+        t->grey.count = t->marked.count = t->weak.count = t->ephemerons.count = 0;
+    }
+}
+
+/* Room for everything that can be grey or marked at once: then no push needs a look. */
+static bool stacks_ready(struct gc *gc)
+{
+    size_t grey = (size_t)gc->from_count * GC_BLOCK_GRANULES + 1;
+    size_t marked = gc->marking ? (size_t)(gc->heap->limit_blocks * MM_BLOCK_BYTES / 64 / sizeof(uint64_t)) + 4096 : 0;
+    for (unsigned i = 0; i < gc->tracers; i++)
+        if (!stack_reserve(&gc->tracer[i].grey, grey) || !stack_reserve(&gc->tracer[i].marked, marked))
+            return false;
+    return true;
+}
+
+static uint64_t lap(uint64_t *last)
+{
+    uint64_t now = os.now_ns(), took = now - *last;
+    *last = now;
+    return took;
+}
+
+static bool step_prepare(struct gc *gc)
+{
+    gc->receipt.stop_ns = lap(&gc->stop_ns);            /* from here on stop_ns is when the pause began */
+    gc->lap_ns = gc->stop_ns;
+    if (!roots_fit(gc)) {
+        gc->roots_do_not_fit = true;
+        put_off(gc, 0);
+        return true;
+    }
+    gc->roots_do_not_fit = false;
+    gc->put_offs = 0;
+    gc->emergency_blocks = 0;
+    gc->wanted = false;
+    gc->marking = gc->kind != MM_COLLECT_MINOR;
+    gc->phase = GC_TRACE;
+    trace_types_refresh(gc);
+    from_space_choose(gc);
+    if (gc->marking) {
+        regions_close(gc, true);
+        rings_mark_large(gc);
+    }
+    if (!stacks_ready(gc)) {
+        mm_store_relaxed(&gc->lie, "no memory for the mark stack");
+        return true;
+    }
+    tracers_reset(gc);
+    remset_drain(gc);
+    remset_walk_grants(gc);
+    roots_pin(gc);
+    if (gc->marking)
+        remset_forget(gc);
+    roots_trace(gc);
+    gc->receipt.roots_ns = lap(&gc->lap_ns);
+    if (!gc->marking) {
+        remset_trace_grants(gc);
+        remset_trace(gc);
+    }
+    gc->receipt.remset_ns = lap(&gc->lap_ns);
+    return true;
+}
+
+static bool step_trace(struct gc *gc)
+{
+    if (!trace_drain(&gc->tracer[0], os.now_ns() + SLICE_NS))
+        return true;
+    gc->receipt.trace_ns = lap(&gc->lap_ns);
+    weak_process(gc);
+    gc->receipt.weak_ns = lap(&gc->lap_ns);
+    gc->phase = GC_FINISH;
+    return true;
+}
+
+static void sum_up(struct gc *gc)
+{
+    struct receipt *r = &gc->receipt;
+    for (unsigned i = 0; i < gc->tracers; i++) {
+        const struct gc_tracer *t = &gc->tracer[i];
+        r->copied_objects += t->copied_objects;
+        r->copied_bytes += t->copied_bytes;
+        r->promoted_objects += t->promoted_objects;
+        r->promoted_bytes += t->promoted_bytes;
+        r->kept_objects += t->kept_objects;
+        r->kept_bytes += t->kept_bytes;
+        r->marked_objects += t->marked_objects;
+        r->marked_bytes += t->marked_bytes;
+    }
+    r->promotion_age = gc->age_now;
+    r->nursery_bytes = (uint64_t)gc->young_blocks << MM_BLOCK_SHIFT;
+}
+
+/* Old and large blocks that start the next marking: as much again as lives now, between the bounds, and before the limit presses. */
+static void next_start(struct gc *gc)
+{
+    uint64_t live = (gc->live_bytes >> MM_BLOCK_SHIFT) + 1, limit = gc->heap->limit_blocks;
+    uint64_t more = within(live, CONFIG(old_min) >> MM_BLOCK_SHIFT, CONFIG(old_max) >> MM_BLOCK_SHIFT);
+    uint64_t room = limit > live + 2 * gc->young_blocks ? limit - live - 2 * gc->young_blocks : 1;
+    more = more > room * 3 / 4 ? room * 3 / 4 : more;
+    gc->start_blocks = live + (more ? more : 1);
+}
+
+/* Survivors overflow: promote sooner. They do not: give objects the time that was asked for. */
+static void adapt_age(struct gc *gc)
+{
+    if (gc->survivor_blocks > gc->survivor_max / 2 && gc->age_now > 1)
+        gc->age_now--;
+    else if (gc->survivor_blocks <= gc->survivor_max / 4 && gc->age_now < gc->promotion_age)
+        gc->age_now++;
+}
+
+/* The nursery doubles while collecting takes more than its share of the time, and halves when a pause passes its target. */
+static void adapt_nursery(struct gc *gc, uint64_t now)
+{
+    uint64_t pause = now - gc->stop_ns, since = now - gc->last_minor_ns;
+    gc->last_minor_ns = now;
+    if (gc->pause_target_ns && pause > gc->pause_target_ns && gc->kind == MM_COLLECT_MINOR && gc->young_blocks > gc->young_min)
+        gc->young_blocks = gc->young_blocks / 2 < gc->young_min ? gc->young_min : gc->young_blocks / 2;
+    else if (since < pause * BUSY_FACTOR && gc->receipt.reason == RECEIPT_NURSERY && gc->young_blocks < gc->young_max &&
+             (!gc->pause_target_ns || pause * 2 < gc->pause_target_ns))
+        gc->young_blocks = gc->young_blocks * 2 > gc->young_max ? gc->young_max : gc->young_blocks * 2;
+}
+
+/* What the threads find when they go on: fresh cursors, and how far references may point. */
+static void publish(struct gc *gc)
+{
+    struct mm_control *control = gc->heap->control;
+    uint32_t high = mm_load_relaxed(&control->slots_high);
+    for (uint32_t i = 0; i < high && i < gc->heap->slot_count; i++) {
+        struct mm_slot *slot = mm_control_slot(control, i);
+        mm_store_relaxed(&slot->young_cursor, 0);
+        mm_store_relaxed(&slot->young_limit, 0);
+    }
+    mm_store_relaxed(&control->mapped_chunks, gc->heap->mapped_chunks);
+    mm_store_relaxed(&control->collections, gc->cycles);
+    mm_store_relaxed(&control->live_bytes, gc->live_bytes);
+}
+
+static bool step_finish(struct gc *gc)
+{
+    struct receipt *r = &gc->receipt;
+    sum_up(gc);
+    regions_close(gc, gc->marking);
+    reclaim_from_space(gc);
+    remset_end_grants(gc);
+    gc->cycles++;
+    if (gc->marking) {
+        gc->live_bytes = r->marked_bytes + r->promoted_bytes + r->kept_bytes + r->copied_bytes;
+        reclaim_begin_sweep(gc);
+        next_start(gc);
+    }
+    if (CONFIG(verify) != VERIFY_OFF)
+        verify_heap(gc);
+    adapt_age(gc);
+    publish(gc);
+    heap_publish(gc->heap);
+    r->old_bytes = gc_old_used_bytes(gc);
+    r->granted_bytes = gc->heap->granted_blocks << MM_BLOCK_SHIFT;
+    r->finish_ns = lap(&gc->lap_ns);
+    uint64_t now = os.now_ns();
+    adapt_nursery(gc, now);
+    r->pause_ns = now - gc->stop_ns;
+    gc->marking = false;
+    gc->phase = GC_IDLE;
+    if (gc->lie)
+        return true;                    /* nobody goes on with this heap: gc_abandon() lets them see why */
+    handshake_resume(gc);
+    receipt_end(gc);
+    return true;
+}
+
+bool gc_step(struct gc *gc)
+{
+    uint64_t until = os.now_ns() + SLICE_NS;
+    bool any = false;
+    for (;;) {
+        bool more = false;
+        switch (gc->phase) {
+        case GC_IDLE:     more = step_idle(gc); break;
+        case GC_STOPPING: more = step_stopping(gc); break;
+        case GC_PREPARE:  more = step_prepare(gc); break;
+        case GC_TRACE:    more = step_trace(gc); break;
+        case GC_FINISH:   more = step_finish(gc); break;
+        }
+        any |= more;
+        if (!more || gc->lie || os.now_ns() >= until)
+            return any;
+    }
+}
+
+void gc_abandon(struct gc *gc)
+{
+    gc->phase = GC_IDLE;
+    gc->wanted = gc->marking = false;
+    handshake_resume(gc);
+}
+
+bool gc_background_step(struct gc *gc) { return pretenure_step(gc) || reclaim_sweep_step(gc); }
+
+uint64_t gc_due_ns(const struct gc *gc)
+{
+    return gc->phase == GC_STOPPING ? gc->deadline_ns : gc->phase == GC_IDLE && gc->wanted ? gc->retry_ns : UINT64_MAX;
+}
+
+uint64_t gc_old_used_bytes(const struct gc *gc)
+{
+    uint64_t bytes = (uint64_t)(gc->old_blocks + gc->large_blocks) << MM_BLOCK_SHIFT, free = gc->old_free_lines * MM_LINE_BYTES;
+    return bytes > free ? bytes - free : 0;
+}

@@ -1,0 +1,264 @@
+/* gc.h — the collector of one heap: its tables, its phases, and who calls what.
+ *
+ * A collected heap (RUNTIME, VM, SERVER) has two generations. Threads bump-allocate in nursery blocks; a minor collection copies what
+ * is reachable of them into survivor blocks, or, once old enough, into the old generation, whose blocks are reused by lines
+ * (mark-region, after Blackburn and McKinley, "Immix", PLDI 2008). A major collection marks the old generation as well and reclaims its
+ * dead lines, blocks and large objects afterwards.
+ *
+ *   grant.c      blocks for threads, and when to collect           (upstream of everything)
+ *   cycle.c      one collection from request to resume: the story
+ *   handshake.c  stop and resume (door: control->stop)
+ *   roots.c      root stacks, handles, root sets by letter, pins
+ *   remset.c     card logs, carried cards, freshly filled old holes
+ *   trace.c      copying and marking: everything that follows a reference
+ *   region.c     where copies go: survivor blocks, holes of old blocks
+ *   weak.c       weak references, ephemerons, finalizers
+ *   reclaim.c    blocks and lines that became free
+ *   pretenure.c  which types are born old
+ *   verify.c     a whole second look, when asked for
+ *   receipt.c    what is remembered of each collection
+ *
+ * Everything here is private to the daemon. Client memory is read by relaxed loads, each word once, and judged: a word that claims to be a
+ * reference counts only if it is aligned and falls into a block that can hold what it claims.
+ * Threads: the heap's worker; in a pause, helpers run trace_help() (trace.h) and nothing else.   Design: docs/design/gc.md. */
+#ifndef DAEMON_GC_H
+#define DAEMON_GC_H
+
+#include "daemon/gc/receipt.h"
+#include "daemon/heap/heap.h"
+#include "daemon/heap/types.h"
+
+#define GC_BLOCK_GRANULES  (MM_BLOCK_BYTES / MM_GRANULE_BYTES)      /* 4096 */
+#define GC_BLOCK_CARDS     (MM_BLOCK_BYTES / MM_CARD_BYTES)         /* 128 */
+
+/* What a reference into a block means to a trace. One byte a block of the reserve. */
+enum gc_space {
+    GC_NOWHERE,             /* free, absent, an arena's: references into it are none of ours */
+    GC_YOUNG,               /* nursery or survivor: in a collection, from-space */
+    GC_TO,                  /* survivor block of the collection that runs now */
+    GC_OLD,
+    GC_LARGE
+};
+
+enum gc_block_flag {
+    GC_KEPT = 1,            /* young, but objects of it stay where they are: becomes old in place */
+    GC_PINNED = 2,          /* young, and no object of it may move: set before the first copy */
+    GC_UNSWEPT = 4,         /* marked, not yet reclaimed: `mark` says where objects start, and nothing may be put here */
+    GC_REGION = 8,          /* a copy region lies in it */
+    GC_GRANTED = 16,        /* old, and a thread fills its holes */
+    GC_LISTED = 32,         /* in the list of blocks with free lines */
+    GC_RESCAN = 64          /* marked objects of it were not pushed: the mark stack was full */
+};
+
+/* The private side of a block: who starts where, who is alive, which lines are taken, which cards matter. Young blocks use `mark` for the
+ * claim bits of copying. All zero for a free block. */
+struct gc_block {
+    uint64_t start[GC_BLOCK_GRANULES / 64];
+    uint64_t mark[GC_BLOCK_GRANULES / 64];
+    uint64_t done[GC_BLOCK_GRANULES / 64];      /* young: the claim has been carried out; parallel copying waits for it */
+    uint64_t line[MM_BLOCK_LINES / 64];         /* taken */
+    uint64_t line_mark[MM_BLOCK_LINES / 64];    /* live, as this marking has found so far */
+    uint64_t carry[GC_BLOCK_CARDS / 64];        /* cards to be scanned at the next minor collection */
+    uint32_t large_head;                        /* LARGE: block of the object's header */
+    uint32_t large_blocks;                      /* LARGE, of the head: how many */
+    uint8_t  flags;                             /* enum gc_block_flag */
+};
+
+/* How the references of a type are found; made from the type table when a pause begins. */
+enum gc_scan { GC_SCAN_NONE, GC_SCAN_MASK, GC_SCAN_VECTOR, GC_SCAN_LISTS };
+struct gc_type {
+    uint64_t        mask;               /* MASK, VECTOR: references of the fixed part, bit a word */
+    const uint32_t *ref;                /* LISTS: offsets, fixed part then element */
+    uint32_t        bytes, element_bytes;
+    uint16_t        refs, element_refs;
+    uint8_t         scan;               /* enum gc_scan */
+    uint8_t         flags;              /* enum morph_type_flag */
+    bool            pretenured;
+    uint64_t        born_bytes, survived_bytes;     /* sampled (pretenure.c) */
+};
+
+/* An old block whose holes a thread has been given. */
+struct gc_grant {
+    uint32_t block, slot;
+    uint64_t holes[MM_BLOCK_LINES / 64];
+    uint32_t walked;                    /* offset in the block: objects below have their start bits */
+    uint32_t scanned;                   /* in a pause: where this walk began */
+    bool     ended;                     /* in a pause: its thread is done with it */
+};
+
+/* References that a client reports by letter. */
+struct gc_root_set {
+    struct gc_root_set *next;
+    uint32_t slot, set, count, filled;
+    uint64_t word[];
+};
+
+/* A growing array of 64-bit words in address space of its own. */
+struct gc_stack {
+    uint64_t *word;
+    size_t    count, room;
+};
+
+/* Where copies go. `at` == `end`: none open. Offsets in the reserve. */
+struct gc_region { uint64_t at, end; uint32_t block; };
+
+/* One per worker that takes part in a trace. */
+struct gc_tracer {
+    struct gc       *gc;
+    struct gc_stack  grey;              /* copied or kept, not yet scanned: header offsets */
+    struct gc_stack  marked;            /* old, marked, not yet scanned */
+    struct gc_stack  weak, ephemerons;  /* objects met, to be looked at when the trace is over */
+    struct gc_region survivor[2], old[2];       /* [0] small objects, [1] those longer than a line */
+    uint32_t         old_block;         /* whose holes old[0] takes, one after the other */
+    uint64_t         copied_objects, copied_bytes, promoted_objects, promoted_bytes, kept_objects, kept_bytes, marked_objects, marked_bytes;
+    bool             parallel, lies, starved;
+};
+
+enum gc_phase { GC_IDLE, GC_STOPPING, GC_PREPARE, GC_TRACE, GC_FINISH };
+
+#define GC_MAX_TRACERS 8
+#define GC_SAMPLES     8u             /* nursery blocks looked at after a collection */
+
+struct gc {
+    struct heap     *heap;
+    const struct type_table *types_source;
+
+    /* Tables. */
+    uint8_t          *space;            /* [blocks of the reserve], enum gc_space */
+    struct gc_block **side;             /* [chunks of the reserve], each MM_CHUNK_BLOCKS; NULL: never granted from */
+    struct gc_type   *type;             /* [type_count]; 0: raw bytes */
+    uint32_t          type_count, type_room;
+
+    /* Sizes and pacing, in blocks. */
+    uint32_t young_blocks;              /* the nursery's size now */
+    uint32_t young_min, young_max;
+    uint32_t young_granted;             /* since the last collection, and not taken back */
+    uint32_t survivor_blocks, survivor_max;
+    uint32_t old_blocks, large_blocks;
+    uint64_t old_free_lines;            /* in listed blocks */
+    uint64_t start_blocks;              /* old and large blocks that start the next major collection */
+    uint32_t promotion_age, age_now;
+    uint64_t live_bytes;                /* after the last marking */
+    uint64_t pause_target_ns;
+    uint32_t emergency_blocks;          /* young blocks beyond the nursery's size, after a put-off collection */
+    uint64_t last_minor_ns;
+
+    /* Young blocks: granted to threads, or survivors. Room for every block of the reserve. */
+    uint32_t *young, young_count;
+    uint32_t *from, from_count;         /* in a collection: those that are emptied */
+
+    /* Old blocks. */
+    uint32_t *listed, listed_count;     /* swept blocks with free lines; a stack */
+    uint32_t *unswept, unswept_count;   /* marked blocks not yet reclaimed; a stack */
+    struct gc_grant *grant;
+    uint32_t  grants, grant_room;
+    uint32_t *dirty_chunk, *dirty_chunk_spare;  /* chunks that have carried cards; `chunk_dirty` says which are in it */
+    uint32_t  dirty_chunks;
+    uint8_t  *chunk_dirty;
+
+    /* Roots by letter. */
+    struct gc_root_set *root_sets;
+    uint64_t  root_set_words;
+
+    /* The collection that runs, or is asked for. */
+    enum gc_phase phase;
+    enum mm_collection kind;
+    bool      wanted, marking;
+    enum mm_collection wanted_kind;
+    enum receipt_reason wanted_reason;
+    uint64_t  wanted_ns;
+    uint32_t  epoch;
+    uint64_t  stop_ns, deadline_ns, retry_ns, lap_ns;
+    uint64_t  cycles, ended;            /* collections that were made; the same with those that were put off */
+    bool      roots_do_not_fit;
+    uint32_t *flagged_head;             /* [slots] */
+    uint32_t  put_offs;                 /* in a row */
+    uint32_t  late_slot;
+    struct receipt receipt;
+    struct gc_tracer *tracer;           /* [tracers]; [0] is the owner's */
+    unsigned  tracers;
+    pthread_mutex_t lock;               /* of the block tables, while several tracers run */
+    uint32_t  sample[GC_SAMPLES];       /* emptied nursery blocks still to be looked at by pretenure.c */
+    uint32_t  samples, sample_turn;
+    uint64_t  pretenured_blocks;        /* granted since the last probation */
+    uint32_t  pretenure_version;
+
+    struct gc_stack visited_groups;     /* of handles */
+    struct gc_stack dead;               /* finalizer entries found dead: seq, index */
+    struct weak_table *weak_table;      /* ephemerons whose keys are not known to be alive (weak.c) */
+    bool      ephemerons_wait;
+    uint32_t  ready_tail;
+    const char *lie;                    /* why the heap is to be condemned */
+    uint64_t  stress_count;
+
+    /* For people: written by the worker, read by the loop thread under `lock`. */
+    struct receipt_log log;
+};
+
+/* Makes the collector of a heap that has its view and control area. 0 or a positive morphmem error number. */
+struct gc_options { uint64_t start_bytes, young_min_bytes, young_max_bytes; uint32_t promotion_age, pause_target_us; };
+int gc_new(struct heap *heap, const struct gc_options *options);
+void gc_free(struct gc *gc);            /* NULL is allowed */
+
+/* Asks for a collection; a larger kind than one already asked for replaces it. */
+void gc_request(struct gc *gc, enum mm_collection kind, enum receipt_reason reason);
+
+/* One slice of whatever is due: stopping, the pause, reclaiming. True if it did something and wants to be called again soon. Guarded. */
+bool gc_step(struct gc *gc);
+
+/* Outside of pauses: one slice of sweeping or sampling; false: nothing to do. Guarded. */
+bool gc_background_step(struct gc *gc);
+
+/* After a fault or a lie: lets the threads go; the heap is condemned. */
+void gc_abandon(struct gc *gc);
+
+/* When gc_step() must be called at the latest; UINT64_MAX: whenever. */
+uint64_t gc_due_ns(const struct gc *gc);
+
+static inline bool gc_in_pause(const struct gc *gc) { return gc->phase > GC_STOPPING; }
+
+/* ---- Tables ---- */
+
+static inline struct gc_block *gc_block(const struct gc *gc, uint32_t block) { return &gc->side[block / MM_CHUNK_BLOCKS][block % MM_CHUNK_BLOCKS]; }
+static inline uint64_t gc_off(uint32_t block) { return (uint64_t)block << MM_BLOCK_SHIFT; }
+
+static inline bool gc_bit(const uint64_t *bits, uint32_t i) { return bits[i / 64] >> (i % 64) & 1; }
+static inline void gc_bit_set(uint64_t *bits, uint32_t i) { bits[i / 64] |= (uint64_t)1 << (i % 64); }
+static inline void gc_bit_clear(uint64_t *bits, uint32_t i) { bits[i / 64] &= ~((uint64_t)1 << (i % 64)); }
+void gc_bits_set(uint64_t *bits, uint32_t from, uint32_t to);           /* [from, to) */
+void gc_bits_clear(uint64_t *bits, uint32_t from, uint32_t to);
+
+/* Where objects of an old block start. */
+static inline const uint64_t *gc_starts(const struct gc_block *side) { return side->flags & GC_UNSWEPT ? side->mark : side->start; }
+
+/* Makes the side of a chunk; false: no memory. */
+bool gc_side_make(struct gc *gc, uint32_t block);
+
+/* The card bytes of a block become `value`. */
+void gc_cards_fill(struct gc *gc, uint32_t block, uint32_t blocks, uint8_t value);
+
+/* Bytes of old blocks and large objects, less the free lines that are known. */
+uint64_t gc_old_used_bytes(const struct gc *gc);
+
+/* ---- grant.c ---- */
+
+/* Answers a request for young, old or large memory, or for a collection: 0 and a cell, a positive error number, or enum heap_later. */
+int gc_grant(struct gc *gc, uint32_t slot, uint32_t kind, uint32_t want, uint32_t min, struct mm_cell *ret_cell);
+
+/* A young cell ahead of need; false: not now. */
+bool gc_grant_ahead(struct gc *gc, struct mm_cell *ret_cell);
+
+/* Blocks that may still be granted to the client without eating what collections need. */
+uint64_t gc_room_blocks(const struct gc *gc);
+
+/* What to do when the limit is reached: true if a collection was asked for (come again), false if all has been tried. */
+bool gc_at_limit(struct gc *gc, uint32_t slot);
+
+/* ---- roots.c: letters ---- */
+
+/* A part of a set. 0 or a positive error number. */
+int gc_root_set_report(struct gc *gc, uint32_t slot, uint32_t set, uint32_t total, uint32_t at, const uint32_t *halves, uint32_t count);
+const struct gc_root_set *gc_root_set_find(const struct gc *gc, uint32_t slot, uint32_t set);
+void gc_root_sets_drop(struct gc *gc, uint32_t slot);
+
+#endif

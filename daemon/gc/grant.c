@@ -1,0 +1,274 @@
+/* grant.c — memory for the threads of a collected heap, and the moments at which to collect.
+ *
+ * Young: a few zeroed blocks a cell, until the nursery is full; then a minor collection (or, when the old generation has grown enough, a
+ * major one). Old: the holes of a block with free lines, zeroed, or a free block; for pretenured types. Large: a run of blocks.
+ * The limit: what collections need to copy into (R: one nursery, and a hundredth of the heap) is not granted. When nothing else is left the
+ * ladder is: minor, major, refusal; a request climbs it by itself (DESIGN section 7).
+ * Touches client memory: inside a guard. The heap's worker. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/include/morphmem/error.h"
+#include "daemon/config.h"
+#include "daemon/gc/trace.h"
+
+#define YOUNG_CELL_BLOCKS  4u
+#define OLD_CELL_BLOCKS    4u
+#define PROBATION_BLOCKS   1024u        /* 64 MiB of pretenured memory: then every type is measured again */
+
+uint64_t gc_room_blocks(const struct gc *gc)
+{
+    uint64_t reserve = gc->young_blocks + gc->heap->limit_blocks / 100, left = heap_limit_left(gc->heap);
+    if (reserve > gc->heap->limit_blocks / 4)
+        reserve = gc->heap->limit_blocks / 4;
+    return left > reserve ? left - reserve : 0;
+}
+
+/* A small nursery must still leave the rest of the heap usable. */
+static uint32_t young_most(const struct gc *gc) { return gc->young_blocks + gc->emergency_blocks; }
+
+static bool stress_due(struct gc *gc)
+{
+    uint64_t every = CONFIG(stress);
+    return every && ++gc->stress_count % every == 0;
+}
+
+static bool old_has_grown(const struct gc *gc) { return gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT >= gc->start_blocks; }
+
+static void request_for_nursery(struct gc *gc)
+{
+    if (old_has_grown(gc))
+        gc_request(gc, MM_COLLECT_MAJOR, RECEIPT_OLD);
+    else
+        gc_request(gc, MM_COLLECT_MINOR, RECEIPT_NURSERY);
+}
+
+bool gc_at_limit(struct gc *gc, uint32_t slot)
+{
+    struct slot_end *end = &gc->heap->slot[slot];
+    if (end->ladder >= 2)
+        return false;
+    /* A minor collection helps if there is something in the nursery. */
+    bool minor = end->ladder == 0 && gc->young_granted > gc->young_blocks / 4;
+    gc_request(gc, minor ? MM_COLLECT_MINOR : MM_COLLECT_MAJOR, RECEIPT_LIMIT);
+    end->ladder = minor ? 1 : 2;
+    return true;
+}
+
+/* Blocks for the client, in their new state, with a side and a space. */
+static int blocks_take(struct gc *gc, uint32_t want, uint32_t min, enum mm_block_state state, enum gc_space space, uint32_t *ret_block, uint32_t *ret_count)
+{
+    uint64_t room = gc_room_blocks(gc);
+    if (room < min)
+        return -MORPH_ENOMEM;
+    struct heap_want ask = { .want = want < room ? want : (uint32_t)room, .min = min, .state = state, .zeroed = true };
+    int r = heap_obtain(gc->heap, &ask, ret_block, ret_count);
+    if (r)
+        return r;
+    for (uint32_t b = *ret_block; b < *ret_block + *ret_count; b++) {
+        if (!gc_side_make(gc, b))
+            return -MORPH_EMEMORY;
+        gc->space[b] = (uint8_t)space;
+    }
+    gc_cards_fill(gc, *ret_block, *ret_count, space == GC_YOUNG ? MM_CARD_YOUNG : MM_CARD_CLEAN);
+    return 0;
+}
+
+static int young_take(struct gc *gc, struct mm_cell *ret_cell)
+{
+    uint32_t most = young_most(gc), left = most > gc->young_granted ? most - gc->young_granted : 0, block, count;
+    uint32_t want = left < YOUNG_CELL_BLOCKS ? left : YOUNG_CELL_BLOCKS;
+    if (gc->young_blocks < 16 && want > gc->young_blocks / 4 + 1)       /* several threads share a small nursery */
+        want = gc->young_blocks / 4 + 1;
+    int r = blocks_take(gc, want, 1, MM_BLOCK_GRANTED, GC_YOUNG, &block, &count);
+    if (r)
+        return r;
+    for (uint32_t b = block; b < block + count; b++)
+        gc->young[gc->young_count++] = b;
+    gc->young_granted += count;
+    *ret_cell = (struct mm_cell){ .block = block, .kind = MM_GRANT_YOUNG, .count = count, .epoch = gc->epoch };
+    memset(ret_cell->free_lines, 0xff, sizeof ret_cell->free_lines);
+    return 0;
+}
+
+static int young_grant(struct gc *gc, uint32_t slot, struct mm_cell *ret_cell)
+{
+    if (gc->phase != GC_IDLE)
+        return HEAP_LATER_WORK;
+    if (gc->young_granted >= young_most(gc)) {
+        request_for_nursery(gc);
+        return HEAP_LATER_WORK;
+    }
+    int r = young_take(gc, ret_cell);
+    if (r == -MORPH_ENOMEM || r == -MORPH_EBUDGET)
+        return gc_at_limit(gc, slot) ? HEAP_LATER_WORK : r;
+    return r;
+}
+
+bool gc_grant_ahead(struct gc *gc, struct mm_cell *ret_cell)
+{
+    if (gc->phase != GC_IDLE || gc->wanted || gc->young_granted >= gc->young_blocks || CONFIG(stress))
+        return false;
+    return young_take(gc, ret_cell) == 0;
+}
+
+/* ---- Old ---- */
+
+static bool grant_note(struct gc *gc, uint32_t slot, uint32_t block, const uint64_t *holes)
+{
+    if (gc->grants == gc->grant_room) {
+        uint32_t room = gc->grant_room ? gc->grant_room * 2 : 32;
+        struct gc_grant *grown = realloc(gc->grant, room * sizeof *grown);
+        if (!grown)
+            return false;
+        gc->grant = grown;
+        gc->grant_room = room;
+    }
+    struct gc_grant *grant = &gc->grant[gc->grants++];
+    *grant = (struct gc_grant){ .block = block, .slot = slot };
+    memcpy(grant->holes, holes, sizeof grant->holes);
+    struct gc_block *side = gc_block(gc, block);
+    side->flags |= GC_GRANTED;
+    memset(side->line, 0xff, sizeof side->line);        /* granted lines are taken lines (R5) */
+    return true;
+}
+
+/* The holes of a block with free lines. 0 and the cell, or -1: there is none. */
+static int holes_take(struct gc *gc, uint32_t slot, struct mm_cell *ret_cell)
+{
+    uint32_t block = reclaim_take_listed(gc);
+    if (block == UINT32_MAX)
+        return -1;
+    struct gc_block *side = gc_block(gc, block);
+    uint64_t holes[MM_BLOCK_LINES / 64];
+    for (unsigned i = 0; i < MM_BLOCK_LINES / 64; i++)
+        holes[i] = ~side->line[i];
+    if (!grant_note(gc, slot, block, holes)) {
+        reclaim_list(gc, block);
+        return -1;
+    }
+    for (uint32_t line = 0; line < MM_BLOCK_LINES; line++)
+        if (gc_bit(holes, line))
+            memset(gc->heap->view.base + gc_off(block) + line * MM_LINE_BYTES, 0, MM_LINE_BYTES);
+    heap_block_set_state(gc->heap, block, MM_BLOCK_RECYCLABLE);
+    heap_block_set_state(gc->heap, block, MM_BLOCK_GRANTED);
+    *ret_cell = (struct mm_cell){ .block = block, .kind = MM_GRANT_OLD, .count = 1, .epoch = gc->epoch };
+    memcpy(ret_cell->free_lines, holes, sizeof ret_cell->free_lines);
+    return 0;
+}
+
+static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)
+{
+    static const uint64_t all[MM_BLOCK_LINES / 64] = { UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX };
+    if (gc->phase != GC_IDLE)
+        return HEAP_LATER_WORK;
+    if (stress_due(gc)) {
+        gc_request(gc, MM_COLLECT_MAJOR, RECEIPT_STRESS);
+        return HEAP_LATER_WORK;
+    }
+    if (old_has_grown(gc) && gc->heap->slot[slot].ladder == 0) {
+        gc_request(gc, MM_COLLECT_MAJOR, RECEIPT_OLD);
+        gc->heap->slot[slot].ladder = 1;
+        return HEAP_LATER_WORK;
+    }
+    if ((gc->pretenured_blocks += OLD_CELL_BLOCKS) >= PROBATION_BLOCKS)
+        pretenure_probation(gc);
+    if (bytes <= MM_LINE_BYTES && holes_take(gc, slot, ret_cell) == 0)
+        return 0;
+    uint32_t block, count;
+    int r = blocks_take(gc, OLD_CELL_BLOCKS, 1, MM_BLOCK_GRANTED, GC_OLD, &block, &count);
+    if (r)
+        return (r == -MORPH_ENOMEM || r == -MORPH_EBUDGET) && gc_at_limit(gc, slot) ? HEAP_LATER_WORK : r;
+    for (uint32_t b = block; b < block + count; b++) {
+        gc->old_blocks++;
+        if (!grant_note(gc, slot, b, all))
+            return -MORPH_EMEMORY;
+    }
+    *ret_cell = (struct mm_cell){ .block = block, .kind = MM_GRANT_OLD, .count = count, .epoch = gc->epoch };
+    memcpy(ret_cell->free_lines, all, sizeof ret_cell->free_lines);
+    return 0;
+}
+
+/* ---- Large ---- */
+
+static int large_grant(struct gc *gc, uint32_t slot, uint32_t blocks, struct mm_cell *ret_cell)
+{
+    if (gc->phase != GC_IDLE)
+        return HEAP_LATER_WORK;
+    if (blocks == 0 || blocks > MM_OBJECT_MAX_BYTES / MM_BLOCK_BYTES + 1)
+        return -MORPH_EINVALID;
+    if (stress_due(gc)) {
+        gc_request(gc, MM_COLLECT_MINOR, RECEIPT_STRESS);
+        return HEAP_LATER_WORK;
+    }
+    if (gc->heap->slot[slot].ladder == 0 && (gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT) + blocks > gc->start_blocks) {
+        gc_request(gc, MM_COLLECT_MAJOR, RECEIPT_OLD);
+        gc->heap->slot[slot].ladder = 1;
+        return HEAP_LATER_WORK;
+    }
+    uint32_t block, count;
+    int r = blocks_take(gc, blocks, blocks, MM_BLOCK_LARGE, GC_LARGE, &block, &count);
+    if (r)
+        return (r == -MORPH_ENOMEM || r == -MORPH_EBUDGET) && gc_at_limit(gc, slot) ? HEAP_LATER_WORK : r;
+    for (uint32_t b = block; b < block + count; b++)
+        gc_block(gc, b)->large_head = block;
+    gc_block(gc, block)->large_blocks = count;
+    gc_bit_set(gc_block(gc, block)->start, 0);
+    gc->large_blocks += count;
+    *ret_cell = (struct mm_cell){ .block = block, .kind = MM_GRANT_LARGE, .count = count, .epoch = gc->epoch };
+    return 0;
+}
+
+/* ---- Requests ---- */
+
+/* morph_collect(): answered when a collection that began after the request has ended. */
+static int collect(struct gc *gc, uint32_t slot, uint32_t kind)
+{
+    struct slot_end *end = &gc->heap->slot[slot];
+    if (kind >= MM_COLLECTIONS)
+        return -MORPH_EINVALID;
+    if (!end->collecting) {
+        if (gc->phase != GC_IDLE)
+            return HEAP_LATER_WORK;
+        gc_request(gc, (enum mm_collection)kind, RECEIPT_ASKED);
+        end->collecting = gc->ended + 1;
+        return HEAP_LATER_WORK;
+    }
+    if (gc->phase != GC_IDLE || gc->ended < end->collecting || (gc->wanted && !gc->receipt.put_off))
+        return HEAP_LATER_WORK;
+    end->collecting = 0;
+    return gc->roots_do_not_fit ? -MORPH_EROOTS : gc->receipt.put_off ? -MORPH_EPUTOFF : 0;
+}
+
+int gc_grant(struct gc *gc, uint32_t slot, uint32_t kind, uint32_t want, uint32_t min, struct mm_cell *ret_cell)
+{
+    struct slot_end *end = &gc->heap->slot[slot];
+    int r;
+    switch (kind) {
+    case MM_GRANT_YOUNG:
+        if (gc->phase == GC_IDLE && !gc->wanted && end->stressed != end->request_now && stress_due(gc)) {
+            end->stressed = end->request_now;
+            gc_request(gc, gc->cycles % 4 == 3 ? MM_COLLECT_MAJOR : MM_COLLECT_MINOR, RECEIPT_STRESS);
+            return HEAP_LATER_WORK;
+        }
+        if (gc->wanted && !gc->emergency_blocks)
+            return HEAP_LATER_WORK;
+        r = young_grant(gc, slot, ret_cell);
+        break;
+    case MM_GRANT_OLD:
+        r = old_grant(gc, slot, min, ret_cell);
+        break;
+    case MM_GRANT_LARGE:
+        r = large_grant(gc, slot, min, ret_cell);
+        break;
+    case MM_REQUEST_COLLECT:
+        *ret_cell = (struct mm_cell){ .kind = MM_GRANT_DONE };
+        r = collect(gc, slot, want);
+        break;
+    default:
+        return -MORPH_EMODE;
+    }
+    if (r == 0)
+        end->ladder = 0;
+    return r;
+}

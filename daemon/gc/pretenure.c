@@ -1,0 +1,66 @@
+/* pretenure.c — types whose young objects nearly all survive are born old (DESIGN D13; Blackburn et al., "Pretenuring for Java", OOPSLA
+ * 2001; the sampling is ours).
+ *
+ * The owner's fast path counts nothing, so we look afterwards: of every eighth nursery block, before it is cleaned, the objects are walked, and
+ * their claim bits say which of them were carried out. A type of which 80 % survived, over a mebibyte allocated, is pretenured. After 64 MiB
+ * of pretenured memory every type goes through the nursery again until it has been measured anew.
+ * Touches client memory: inside a guard. The heap's worker, outside of pauses. */
+#include "daemon/gc/trace.h"
+
+#define ENOUGH_BYTES   ((1u << 20) / 8)     /* sampled, of a mebibyte allocated */
+#define SURVIVE_TENTHS 8u
+
+static void type_set(struct gc *gc, uint32_t type, bool on)
+{
+    struct mm_control *control = gc->heap->control;
+    uint64_t *word = &mm_control_pretenure(control, gc->heap->slot_count, gc->heap->space_count)[type / 64], bit = (uint64_t)1 << (type % 64);
+    gc->type[type].pretenured = on;
+    mm_store_relaxed(word, on ? mm_load_relaxed(word) | bit : mm_load_relaxed(word) & ~bit);
+    mm_store_release(&control->pretenure_version, ++gc->pretenure_version);     /* pairs with the acquire in client/types.c */
+}
+
+static void type_judge(struct gc *gc, uint32_t id)
+{
+    struct gc_type *type = &gc->type[id];
+    if (type->born_bytes < ENOUGH_BYTES)
+        return;
+    bool survive = type->survived_bytes * 10 >= type->born_bytes * SURVIVE_TENTHS;
+    if (id != MM_TYPE_RAW && survive != type->pretenured)
+        type_set(gc, id, survive);
+    type->born_bytes = type->survived_bytes = 0;
+}
+
+static void block_look(struct gc *gc, uint32_t block)
+{
+    const struct gc_block *side = gc_block(gc, block);
+    for (uint32_t at = 0; at < MM_BLOCK_BYTES;) {
+        uint64_t word0 = trace_header(gc, gc_off(block) + at), extent = mm_object_extent(mm_header_bytes(word0));
+        if (!(mm_header_flags(word0) & MM_BORN) || extent > MM_BLOCK_BYTES - at || mm_header_type(word0) >= gc->type_count)
+            return;
+        struct gc_type *type = &gc->type[mm_header_type(word0)];
+        type->born_bytes += extent;
+        type->survived_bytes += gc_bit(side->mark, at / MM_GRANULE_BYTES) ? extent : 0;
+        type_judge(gc, mm_header_type(word0));
+        at += (uint32_t)extent;
+    }
+}
+
+bool pretenure_step(struct gc *gc)
+{
+    if (!gc->samples)
+        return false;
+    uint32_t block = gc->sample[gc->samples - 1];
+    if (gc->kind == MM_COLLECT_MINOR && gc->receipt.reason == RECEIPT_NURSERY)     /* others come at moments that say nothing */
+        block_look(gc, block);
+    gc->samples--;
+    reclaim_free_block(gc, block);
+    return true;
+}
+
+void pretenure_probation(struct gc *gc)
+{
+    gc->pretenured_blocks = 0;
+    for (uint32_t id = 1; id < gc->type_count; id++)
+        if (gc->type[id].pretenured)
+            type_set(gc, id, false);
+}

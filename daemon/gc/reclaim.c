@@ -1,0 +1,177 @@
+/* reclaim.c — what became free: emptied young blocks, and after a marking the lines, blocks and large objects that nobody reached.
+ *
+ * Marking leaves each old block UNSWEPT: its mark bits are its start bits from then on (R1), and nothing is put into it. Sweeping one block is
+ * copying 512 bytes of bits and counting lines; it is done in slices after the resume, or when somebody needs a block.
+ * Private tables only; client memory is not touched. The heap's worker, or a tracer under gc->lock. */
+#include <string.h>
+
+#include "daemon/gc/trace.h"
+
+#define LIST_LEAST_LINES 8u             /* fewer free lines are not worth a visit */
+
+static uint32_t free_lines(const struct gc_block *side)
+{
+    uint32_t taken = 0;
+    for (unsigned i = 0; i < MM_BLOCK_LINES / 64; i++)
+        taken += (uint32_t)__builtin_popcountll(side->line[i]);
+    return MM_BLOCK_LINES - taken;
+}
+
+static bool bits_empty(const uint64_t *bits)
+{
+    for (unsigned i = 0; i < GC_BLOCK_GRANULES / 64; i++)
+        if (bits[i])
+            return false;
+    return true;
+}
+
+void reclaim_free_block(struct gc *gc, uint32_t block)
+{
+    memset(gc_block(gc, block), 0, sizeof(struct gc_block));
+    gc->space[block] = GC_NOWHERE;
+    heap_block_set_state(gc->heap, block, MM_BLOCK_FREE);
+    gc->receipt.freed_bytes += MM_BLOCK_BYTES;
+}
+
+/* ---- Blocks with free lines ---- */
+
+void reclaim_list(struct gc *gc, uint32_t block)
+{
+    struct gc_block *side = gc_block(gc, block);
+    if (side->flags & (GC_GRANTED | GC_REGION | GC_UNSWEPT | GC_LISTED))
+        return;
+    uint32_t lines = free_lines(side);
+    if (lines == MM_BLOCK_LINES && bits_empty(side->start)) {
+        gc->old_blocks--;
+        reclaim_free_block(gc, block);
+        return;
+    }
+    if (lines < LIST_LEAST_LINES)
+        return;
+    heap_block_set_state(gc->heap, block, MM_BLOCK_RECYCLABLE);
+    side->flags |= GC_LISTED;
+    gc->old_free_lines += lines;
+    gc->listed[gc->listed_count++] = block;
+}
+
+uint32_t reclaim_take_listed(struct gc *gc)
+{
+    while (!gc->listed_count)
+        if (!reclaim_sweep_step(gc))
+            return UINT32_MAX;
+    uint32_t block = gc->listed[--gc->listed_count];
+    struct gc_block *side = gc_block(gc, block);
+    side->flags &= (uint8_t)~GC_LISTED;
+    gc->old_free_lines -= free_lines(side);
+    heap_block_set_state(gc->heap, block, MM_BLOCK_OLD);
+    return block;
+}
+
+/* ---- Young blocks ---- */
+
+/* Objects of it stayed where they were: it is old now. */
+static void become_old(struct gc *gc, uint32_t block)
+{
+    struct gc_block *side = gc_block(gc, block);
+    memset(side->done, 0, sizeof side->done);
+    if (gc->marking) {
+        memcpy(side->mark, side->start, sizeof side->mark);
+        memcpy(side->line_mark, side->line, sizeof side->line_mark);
+    } else {
+        memset(side->mark, 0, sizeof side->mark);
+    }
+    side->flags = 0;
+    gc->space[block] = GC_OLD;
+    gc->old_blocks++;
+    heap_block_set_state(gc->heap, block, MM_BLOCK_OLD);
+    if (!gc->marking)
+        reclaim_list(gc, block);
+}
+
+void reclaim_from_space(struct gc *gc)
+{
+    for (uint32_t i = 0; i < gc->from_count; i++) {
+        uint32_t block = gc->from[i];
+        if (gc_block(gc, block)->flags & GC_KEPT) {
+            become_old(gc, block);
+        } else if (heap_block_state(gc->heap, block) == MM_BLOCK_NURSERY && gc->samples < GC_SAMPLES && gc->sample_turn++ % 8 == 0) {
+            gc->space[block] = GC_NOWHERE;
+            gc->sample[gc->samples++] = block;          /* freed when it has been looked at */
+        } else {
+            reclaim_free_block(gc, block);
+        }
+    }
+    gc->from_count = 0;
+    for (uint32_t i = 0; i < gc->young_count; i++)
+        gc->space[gc->young[i]] = GC_YOUNG;
+}
+
+/* ---- After a marking ---- */
+
+/* A block that a thread is filling: what lies beyond its cursor stays granted. */
+static void sweep_granted(struct gc *gc, const struct gc_grant *grant)
+{
+    struct gc_block *side = gc_block(gc, grant->block);
+    memcpy(side->start, side->mark, sizeof side->start);
+    memset(side->mark, 0, sizeof side->mark);
+    for (unsigned i = 0; i < MM_BLOCK_LINES / 64; i++)
+        side->line[i] = side->line_mark[i] | grant->holes[i];
+    memset(side->line_mark, 0, sizeof side->line_mark);
+}
+
+static void sweep_block(struct gc *gc, uint32_t block)
+{
+    struct gc_block *side = gc_block(gc, block);
+    if (bits_empty(side->mark)) {
+        gc->old_blocks--;
+        reclaim_free_block(gc, block);
+        return;
+    }
+    memcpy(side->start, side->mark, sizeof side->start);
+    memset(side->mark, 0, sizeof side->mark);
+    memcpy(side->line, side->line_mark, sizeof side->line);
+    memset(side->line_mark, 0, sizeof side->line_mark);
+    side->flags &= (uint8_t)~GC_UNSWEPT;
+    reclaim_list(gc, block);
+}
+
+static void sweep_large(struct gc *gc, uint32_t head)
+{
+    struct gc_block *side = gc_block(gc, head);
+    uint32_t blocks = side->large_blocks;
+    if (gc_bit(side->mark, 0)) {
+        gc_bit_clear(side->mark, 0);
+        return;
+    }
+    gc->large_blocks -= blocks;
+    for (uint32_t b = head; b < head + blocks; b++)
+        reclaim_free_block(gc, b);
+}
+
+void reclaim_begin_sweep(struct gc *gc)
+{
+    uint32_t blocks = gc->heap->mapped_chunks * MM_CHUNK_BLOCKS;
+    gc->listed_count = gc->unswept_count = 0;
+    gc->old_free_lines = 0;
+    for (uint32_t i = 0; i < gc->grants; i++)
+        sweep_granted(gc, &gc->grant[i]);
+    for (uint32_t b = 0; b < blocks; b++) {
+        if (gc->space[b] == GC_LARGE && gc_block(gc, b)->large_blocks)
+            sweep_large(gc, b);
+        struct gc_block *side = gc->space[b] == GC_OLD ? gc_block(gc, b) : NULL;
+        if (!side || side->flags & GC_GRANTED)
+            continue;
+        if (side->flags & GC_LISTED)
+            heap_block_set_state(gc->heap, b, MM_BLOCK_OLD);
+        side->flags = GC_UNSWEPT;
+        gc->unswept[gc->unswept_count++] = b;
+    }
+}
+
+bool reclaim_sweep_step(struct gc *gc)
+{
+    if (!gc->unswept_count)
+        return false;
+    sweep_block(gc, gc->unswept[--gc->unswept_count]);
+    return true;
+}

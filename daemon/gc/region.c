@@ -1,0 +1,190 @@
+/* region.c — where copies go (DESIGN D5, D12).
+ *
+ * A tracer has four regions that it bumps through: survivors and old objects, each apart for objects up to a line and for longer ones.
+ * Old objects of up to a line fill the holes of blocks with free lines, one after the other, then free blocks; longer ones get free
+ * blocks at once, since holes rarely hold them. A block belongs to one tracer while a region lies in it.
+ * No room anywhere is no failure: the caller leaves the object where it is.
+ * Locks: gc->lock around the heap's tables, when there are several tracers; client memory is not touched under it. */
+#include <string.h>
+
+#include "daemon/gc/trace.h"
+
+static void lock(struct gc_tracer *tracer)
+{
+    if (tracer->parallel)
+        pthread_mutex_lock(&tracer->gc->lock);
+}
+
+static void unlock(struct gc_tracer *tracer)
+{
+    if (tracer->parallel)
+        pthread_mutex_unlock(&tracer->gc->lock);
+}
+
+/* A free block for copies, in its new state; UINT32_MAX: none. */
+static uint32_t block_take(struct gc_tracer *tracer, enum mm_block_state state)
+{
+    struct gc *gc = tracer->gc;
+    uint32_t block = UINT32_MAX, count;
+    lock(tracer);
+    if (heap_obtain(gc->heap, &(struct heap_want){ .want = 1, .min = 1, .state = state }, &block, &count) != 0 || !gc_side_make(gc, block))
+        block = UINT32_MAX;
+    unlock(tracer);
+    return block;
+}
+
+static bool survivor_open(struct gc_tracer *tracer, struct gc_region *region)
+{
+    struct gc *gc = tracer->gc;
+    if (mm_load_relaxed(&gc->survivor_blocks) >= gc->survivor_max)      /* they overflow: the rest is promoted */
+        return false;
+    uint32_t block = block_take(tracer, MM_BLOCK_SURVIVOR);
+    if (block == UINT32_MAX)
+        return false;
+    mm_add_relaxed(&gc->survivor_blocks, 1);
+    lock(tracer);
+    gc->young[gc->young_count++] = block;               /* there is room for every block that can be had */
+    unlock(tracer);
+    mm_store_relaxed(&gc->space[block], (uint8_t)GC_TO);
+    *region = (struct gc_region){ gc_off(block), gc_off(block) + MM_BLOCK_BYTES, block };
+    return true;
+}
+
+static bool old_block_open(struct gc_tracer *tracer, struct gc_region *region)
+{
+    struct gc *gc = tracer->gc;
+    uint32_t block = block_take(tracer, MM_BLOCK_OLD);
+    if (block == UINT32_MAX)
+        return false;
+    struct gc_block *side = gc_block(gc, block);
+    mm_add_relaxed(&gc->old_blocks, 1);
+    gc_bits_set(side->line, 0, MM_BLOCK_LINES);
+    side->flags |= GC_REGION;
+    gc_cards_fill(gc, block, 1, MM_CARD_CLEAN);
+    mm_store_relaxed(&gc->space[block], (uint8_t)GC_OLD);
+    *region = (struct gc_region){ gc_off(block), gc_off(block) + MM_BLOCK_BYTES, block };
+    return true;
+}
+
+/* Gives the whole lines of a region that nothing was put into back to its block. */
+static void region_leave(struct gc *gc, struct gc_region *region)
+{
+    if (region->end > region->at) {
+        uint32_t first = (uint32_t)((region->at % MM_BLOCK_BYTES + MM_LINE_BYTES - 1) / MM_LINE_BYTES);
+        uint32_t last = (uint32_t)((region->end - 1) % MM_BLOCK_BYTES / MM_LINE_BYTES) + 1;
+        if (region->at % MM_BLOCK_BYTES != 0 && first < last)
+            gc_bits_clear(gc_block(gc, region->block)->line, first, last);
+    }
+    *region = (struct gc_region){ 0, 0, 0 };
+}
+
+/* The old block that `tracer` fills hole by hole is done with. */
+static void old_block_leave(struct gc_tracer *tracer)
+{
+    struct gc *gc = tracer->gc;
+    if (tracer->old_block == UINT32_MAX)
+        return;
+    gc_block(gc, tracer->old_block)->flags &= (uint8_t)~GC_REGION;
+    reclaim_list(gc, tracer->old_block);
+    tracer->old_block = UINT32_MAX;
+}
+
+/* The next hole of the present block at or behind `off`; false: it has none. */
+static bool hole_open(struct gc_tracer *tracer, struct gc_region *region, uint32_t line)
+{
+    struct gc *gc = tracer->gc;
+    struct gc_block *side = gc_block(gc, tracer->old_block);
+    while (line < MM_BLOCK_LINES && gc_bit(side->line, line))
+        line++;
+    uint32_t end = line;
+    while (end < MM_BLOCK_LINES && !gc_bit(side->line, end))
+        end++;
+    if (line == end)
+        return false;
+    gc_bits_set(side->line, line, end);
+    uint64_t base = gc_off(tracer->old_block);
+    *region = (struct gc_region){ base + line * MM_LINE_BYTES, base + end * MM_LINE_BYTES, tracer->old_block };
+    return true;
+}
+
+static bool holes_open(struct gc_tracer *tracer, struct gc_region *region)
+{
+    struct gc *gc = tracer->gc;
+    uint32_t line = region->end ? (uint32_t)((region->end - 1) % MM_BLOCK_BYTES / MM_LINE_BYTES) + 1 : 0;
+    region_leave(gc, region);
+    for (;;) {
+        if (tracer->old_block != UINT32_MAX && hole_open(tracer, region, line))
+            return true;
+        lock(tracer);
+        old_block_leave(tracer);
+        tracer->old_block = reclaim_take_listed(gc);
+        if (tracer->old_block != UINT32_MAX)
+            gc_block(gc, tracer->old_block)->flags |= GC_REGION;
+        unlock(tracer);
+        if (tracer->old_block == UINT32_MAX)
+            break;
+        line = 0;
+    }
+    if (!old_block_open(tracer, region))
+        return false;
+    tracer->old_block = region->block;
+    return true;
+}
+
+static void big_leave(struct gc_tracer *tracer, struct gc_region *region)
+{
+    struct gc *gc = tracer->gc;
+    uint32_t block = region->block;
+    if (!region->end)
+        return;
+    region_leave(gc, region);
+    gc_block(gc, block)->flags &= (uint8_t)~GC_REGION;
+    lock(tracer);
+    reclaim_list(gc, block);
+    unlock(tracer);
+}
+
+static bool region_open(struct gc_tracer *tracer, bool old, unsigned which)
+{
+    if (!old)
+        return survivor_open(tracer, &tracer->survivor[which]);
+    if (which == 0)
+        return holes_open(tracer, &tracer->old[0]);
+    big_leave(tracer, &tracer->old[1]);
+    return old_block_open(tracer, &tracer->old[1]);
+}
+
+static uint64_t region_slow(struct gc_tracer *tracer, bool old, unsigned which, uint64_t extent)
+{
+    struct gc_region *region = old ? &tracer->old[which] : &tracer->survivor[which];
+    if (!region_open(tracer, old, which))
+        return old ? TRACE_NONE : region_alloc(tracer, true, extent);
+    region->at += extent;
+    return region->at - extent;
+}
+
+uint64_t region_alloc(struct gc_tracer *tracer, bool old, uint64_t extent)
+{
+    unsigned which = extent > MM_LINE_BYTES;
+    struct gc_region *region = old ? &tracer->old[which] : &tracer->survivor[which];
+    if (extent > region->end - region->at)
+        return region_slow(tracer, old, which, extent);
+    region->at += extent;
+    return region->at - extent;
+}
+
+void regions_close(struct gc *gc, bool all)
+{
+    for (unsigned i = 0; i < gc->tracers; i++) {
+        struct gc_tracer *tracer = &gc->tracer[i];
+        tracer->survivor[0] = tracer->survivor[1] = (struct gc_region){ 0, 0, 0 };
+        if (i == 0 && !all)
+            continue;
+        bool parallel = tracer->parallel;
+        tracer->parallel = false;
+        region_leave(gc, &tracer->old[0]);
+        old_block_leave(tracer);
+        big_leave(tracer, &tracer->old[1]);
+        tracer->parallel = parallel;
+    }
+}

@@ -1,0 +1,255 @@
+/* remset.c — references from old objects to young ones (DESIGN D11, R1 to R5).
+ *
+ * Threads log the index of a card when they make it DIRTY. A pause first drains all logs into bits of the blocks' sides ("carried"), then
+ * scans the carried cards: one that still refers to a young object afterwards stays carried and DIRTY, any other becomes CLEAN.
+ * Invariant outside of pauses: a card of an old block that is DIRTY is carried, or in a log, or covered by an overflow flag.
+ * Objects that threads put into old holes themselves are found by walking the holes from where the last walk ended: their initialising
+ * stores left no card.
+ * Touches client memory: inside a guard. The heap's worker. */
+#include "daemon/gc/trace.h"
+#include "shm/ring.h"
+
+static uint8_t *cards(const struct gc *gc) { return mm_control_cards(gc->heap->control, gc->heap->slot_count, gc->heap->space_count); }
+
+void gc_cards_fill(struct gc *gc, uint32_t block, uint32_t blocks, uint8_t value)
+{
+    __builtin_memset(cards(gc) + (uint64_t)block * GC_BLOCK_CARDS, value, (uint64_t)blocks * GC_BLOCK_CARDS);
+}
+
+/* ---- Logs ---- */
+
+static bool space_is_old(const struct gc *gc, uint64_t block) { return gc->space[block] == GC_OLD || gc->space[block] == GC_LARGE; }
+
+static void card_note(struct gc *gc, uint64_t card)
+{
+    if (card >> (MM_BLOCK_SHIFT - MM_CARD_SHIFT) < (uint64_t)gc->heap->mapped_chunks * MM_CHUNK_BLOCKS &&
+        space_is_old(gc, card >> (MM_BLOCK_SHIFT - MM_CARD_SHIFT)))
+        trace_carry(&gc->tracer[0], card << MM_CARD_SHIFT);
+}
+
+/* Some log was full: the bytes of all old blocks say which cards changed. */
+static void bytes_drain(struct gc *gc)
+{
+    uint64_t blocks = (uint64_t)gc->heap->mapped_chunks * MM_CHUNK_BLOCKS;
+    for (uint64_t block = 0; block < blocks; block++)
+        for (uint64_t card = block * GC_BLOCK_CARDS; space_is_old(gc, block) && card < (block + 1) * GC_BLOCK_CARDS; card++)
+            if (mm_load_relaxed(&cards(gc)[card]) == MM_CARD_DIRTY)
+                card_note(gc, card);
+}
+
+void remset_drain(struct gc *gc)
+{
+    bool overflow = false;
+    uint32_t high = mm_load_relaxed(&gc->heap->control->slots_high);
+    for (uint32_t i = 0; i < high && i < gc->heap->slot_count; i++) {
+        struct mm_slot *slot = mm_control_slot(gc->heap->control, i);
+        uint32_t count = mm_load_relaxed(&slot->card_count);
+        if (count > MM_CARD_LOG) {
+            overflow = true;            /* no honest log is so long: believe the bytes */
+            count = 0;
+        }
+        for (uint32_t n = 0; n < count; n++)
+            card_note(gc, mm_load_relaxed(&mm_slot_card_log(slot)[n]));
+        overflow |= mm_load_relaxed(&slot->card_overflow) != 0;
+        mm_store_relaxed(&slot->card_count, 0);
+        mm_store_relaxed(&slot->card_overflow, 0);
+    }
+    if (overflow)
+        bytes_drain(gc);
+}
+
+/* ---- Cards ---- */
+
+/* The object that begins before `granule` of a block and may reach beyond it; false: none begins before it. */
+static bool start_before(const uint64_t *starts, uint32_t granule, uint32_t *ret)
+{
+    uint32_t word = granule / 64;
+    uint64_t bits = starts[word] & (((uint64_t)1 << (granule % 64)) - 1);
+    while (!bits) {
+        if (word == 0)
+            return false;
+        bits = starts[--word];
+    }
+    *ret = word * 64 + 63 - (uint32_t)__builtin_clzll(bits);
+    return true;
+}
+
+static bool old_card_scan(struct gc *gc, uint32_t block, uint32_t card)
+{
+    const uint64_t *starts = gc_starts(gc_block(gc, block));
+    uint64_t base = gc_off(block), from = base + card * MM_CARD_BYTES, to = from + MM_CARD_BYTES;
+    uint32_t first = card * (MM_CARD_BYTES / MM_GRANULE_BYTES), granule;
+    bool young = false;
+    if (start_before(starts, first, &granule)) {
+        uint64_t off = base + granule * MM_GRANULE_BYTES;
+        if (off + mm_object_extent(mm_header_bytes(trace_header(gc, off))) > from)
+            young |= trace_old_object(&gc->tracer[0], off, from, to);
+    }
+    for (uint32_t i = first; i < first + MM_CARD_BYTES / MM_GRANULE_BYTES; i++)
+        if (gc_bit(starts, i))
+            young |= trace_old_object(&gc->tracer[0], base + i * MM_GRANULE_BYTES, from, to);
+    return young;
+}
+
+static bool large_card_scan(struct gc *gc, uint32_t block, uint32_t card)
+{
+    uint32_t head = gc_block(gc, block)->large_head;
+    uint64_t from = gc_off(block) + card * MM_CARD_BYTES;
+    if (gc_block(gc, head)->large_blocks == 0 || !gc_bit(gc_block(gc, head)->start, 0))
+        return false;
+    if (!(mm_header_flags(trace_header(gc, gc_off(head))) & MM_BORN))
+        return false;                   /* granted, not yet written */
+    return trace_old_object(&gc->tracer[0], gc_off(head), from, from + MM_CARD_BYTES);
+}
+
+/* Scans one carried card. What it finds young carries the card again. */
+static void card_trace(struct gc *gc, uint32_t block, uint32_t card)
+{
+    struct gc_block *side = gc_block(gc, block);
+    gc_bit_clear(side->carry, card);
+    mm_store_relaxed(&cards(gc)[(uint64_t)block * GC_BLOCK_CARDS + card], (uint8_t)MM_CARD_CLEAN);
+    if (gc->space[block] == GC_OLD)
+        (void)old_card_scan(gc, block, card);
+    else if (gc->space[block] == GC_LARGE)
+        (void)large_card_scan(gc, block, card);
+    gc->receipt.cards++;
+}
+
+void remset_trace(struct gc *gc)
+{
+    uint32_t *chunk = gc->dirty_chunk, chunks = gc->dirty_chunks;
+    gc->dirty_chunk = gc->dirty_chunk_spare;            /* carrying again goes into the other list */
+    gc->dirty_chunk_spare = chunk;
+    gc->dirty_chunks = 0;
+    for (uint32_t i = 0; i < chunks; i++)
+        gc->chunk_dirty[chunk[i]] = 0;
+    for (uint32_t i = 0; i < chunks; i++)
+        for (uint32_t block = chunk[i] * MM_CHUNK_BLOCKS; block < (chunk[i] + 1) * MM_CHUNK_BLOCKS; block++)
+            for (uint32_t w = 0; w < GC_BLOCK_CARDS / 64; w++)
+                for (uint64_t bits = gc_block(gc, block)->carry[w]; bits; bits &= bits - 1)
+                    card_trace(gc, block, w * 64 + (uint32_t)__builtin_ctzll(bits));
+}
+
+/* A marking visits every live old object anyway: what is carried is found anew, and what dead objects refer to is not kept alive. */
+void remset_forget(struct gc *gc)
+{
+    for (uint32_t i = 0; i < gc->dirty_chunks; i++) {
+        uint32_t chunk = gc->dirty_chunk[i];
+        gc->chunk_dirty[chunk] = 0;
+        for (uint32_t block = chunk * MM_CHUNK_BLOCKS; block < (chunk + 1) * MM_CHUNK_BLOCKS; block++)
+            for (uint32_t card = 0; card < GC_BLOCK_CARDS; card++)
+                if (gc_bit(gc_block(gc, block)->carry, card)) {
+                    gc_bit_clear(gc_block(gc, block)->carry, card);
+                    if (space_is_old(gc, block))
+                        mm_store_relaxed(&cards(gc)[(uint64_t)block * GC_BLOCK_CARDS + card], (uint8_t)MM_CARD_CLEAN);
+                }
+    }
+    gc->dirty_chunks = 0;
+}
+
+/* ---- Old holes that threads fill ---- */
+
+/* Walks one hole of a grant from `at`, as far as objects have been put there; returns where it stopped. */
+static uint32_t hole_walk(struct gc *gc, const struct gc_grant *grant, uint32_t at, uint32_t end)
+{
+    struct gc_block *side = gc_block(gc, grant->block);
+    while (at < end) {
+        uint64_t word0 = trace_header(gc, gc_off(grant->block) + at), extent = mm_object_extent(mm_header_bytes(word0));
+        if (!(mm_header_flags(word0) & MM_BORN))
+            break;
+        if (extent > end - at || mm_header_type(word0) >= gc->type_count) {
+            mm_store_relaxed(&gc->lie, "what it put into an old block makes no sense");
+            break;
+        }
+        gc_bit_set(side->start, at / MM_GRANULE_BYTES);
+        at += (uint32_t)extent;
+    }
+    return at;
+}
+
+/* Walks what is new in a grant. True: its thread is done with it. */
+static bool grant_walk(struct gc *gc, struct gc_grant *grant)
+{
+    struct mm_slot *slot = mm_control_slot(gc->heap->control, grant->slot);
+    uint64_t cursor;
+    bool here = mm_view_off(&gc->heap->view, mm_load_relaxed(&slot->old_cursor), &cursor) && mm_load_relaxed(&slot->state) != MM_SLOT_FREE &&
+                mm_load_relaxed(&slot->old_limit) != 0 && cursor >= gc_off(grant->block) && cursor <= gc_off(grant->block) + MM_BLOCK_BYTES;
+    uint32_t last = here ? (uint32_t)(cursor - gc_off(grant->block)) : MM_BLOCK_BYTES;
+    for (uint32_t line = grant->walked / MM_LINE_BYTES; line < MM_BLOCK_LINES;) {
+        if (!gc_bit(grant->holes, line)) {
+            line++;
+            continue;
+        }
+        uint32_t end = line;
+        while (end < MM_BLOCK_LINES && gc_bit(grant->holes, end))
+            end++;
+        uint32_t from = grant->walked > line * MM_LINE_BYTES ? grant->walked : line * MM_LINE_BYTES;
+        uint32_t to = hole_walk(gc, grant, from, end * MM_LINE_BYTES);
+        uint32_t unused = (to + MM_LINE_BYTES - 1) / MM_LINE_BYTES;
+        if (here && last <= end * MM_LINE_BYTES && last >= line * MM_LINE_BYTES) {      /* the thread is in this hole: go on from here next time */
+            grant->walked = to;
+            return false;
+        }
+        grant->walked = end * MM_LINE_BYTES;
+        if (unused < end)
+            gc_bits_clear(gc_block(gc, grant->block)->line, unused, end);
+        line = end;
+    }
+    return true;
+}
+
+/* The holes of a grant are not in the ring any more, nor in anybody's hands. */
+static void grant_end(struct gc *gc, uint32_t index)
+{
+    uint32_t block = gc->grant[index].block;
+    gc->grant[index] = gc->grant[--gc->grants];
+    gc_block(gc, block)->flags &= (uint8_t)~GC_GRANTED;
+    heap_block_set_state(gc->heap, block, MM_BLOCK_OLD);
+    reclaim_list(gc, block);
+}
+
+/* Is a block still in a ring, untaken? */
+static bool in_ring(const struct gc *gc, const struct gc_grant *grant)
+{
+    const struct slot_end *end = &gc->heap->slot[grant->slot];
+    struct mm_slot *slot = mm_control_slot(gc->heap->control, grant->slot);
+    uint32_t head = mm_load_relaxed(&slot->ring_head);
+    if (end->tail - head > MM_RING_CELLS)
+        return false;
+    for (uint32_t i = head; i != end->tail; i++)
+        if (end->cell[i % MM_RING_CELLS].kind == MM_GRANT_OLD && grant->block - end->cell[i % MM_RING_CELLS].block < end->cell[i % MM_RING_CELLS].count)
+            return true;
+    return false;
+}
+
+void remset_walk_grants(struct gc *gc)
+{
+    for (uint32_t i = 0; i < gc->grants; i++) {
+        gc->grant[i].scanned = gc->grant[i].walked;
+        gc->grant[i].ended = !in_ring(gc, &gc->grant[i]) && grant_walk(gc, &gc->grant[i]);
+    }
+}
+
+/* Scans the objects that the walk has found. */
+static void grant_trace(struct gc *gc, const struct gc_grant *grant)
+{
+    const uint64_t *starts = gc_block(gc, grant->block)->start;
+    for (uint32_t g = grant->scanned / MM_GRANULE_BYTES; g < grant->walked / MM_GRANULE_BYTES; g++)
+        if (gc_bit(starts, g) && gc_bit(grant->holes, g / (MM_LINE_BYTES / MM_GRANULE_BYTES)))
+            (void)trace_old_object(&gc->tracer[0], gc_off(grant->block) + g * MM_GRANULE_BYTES, 0, UINT64_MAX);
+}
+
+void remset_trace_grants(struct gc *gc)
+{
+    for (uint32_t i = 0; i < gc->grants; i++)
+        grant_trace(gc, &gc->grant[i]);
+}
+
+void remset_end_grants(struct gc *gc)
+{
+    for (uint32_t i = 0; i < gc->grants;)
+        if (gc->grant[i].ended)
+            grant_end(gc, i);
+        else
+            i++;
+}

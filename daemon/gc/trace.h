@@ -1,0 +1,114 @@
+/* trace.h — following references: copying out of from-space, and marking the old generation.
+ *
+ * A trace ends when `grey` (copied or kept in place) and `marked` (old) are empty. Both kinds of object are scanned by the same code; what
+ * differs is what a reference into each space means (enum gc_space).
+ * Claims: whoever sets an object's bit in `mark` of its block carries the object out; the others find the outcome. With several tracers the
+ * bit is set atomically and `done` says that the outcome can be read.
+ * Sources: Cheney, "A nonrecursive list compacting algorithm", CACM 1970, with an explicit stack instead of the scan pointer (depth
+ * first keeps a tree's nodes together); Dijkstra et al. 1978 for the colours.
+ * Touches client memory: inside a guard. Threads: one a tracer. */
+#ifndef DAEMON_TRACE_H
+#define DAEMON_TRACE_H
+
+#include "daemon/gc/gc.h"
+#include "shm/object.h"
+
+#define TRACE_NONE UINT64_MAX
+
+/* Header offset of what a word claims to refer to; TRACE_NONE if it is nothing of this heap. */
+static inline uint64_t trace_off(const struct gc *gc, uint64_t word)
+{
+    uint64_t off = word - gc->heap->view.client_base - MM_HEADER_BYTES;         /* NULL and anything below: far too large */
+    return off < gc->heap->view.bytes && off % MM_GRANULE_BYTES == 0 ? off : TRACE_NONE;
+}
+static inline uint64_t trace_word(const struct gc *gc, uint64_t off) { return off + gc->heap->view.client_base + MM_HEADER_BYTES; }
+static inline uint32_t trace_granule(uint64_t off) { return (uint32_t)(off % MM_BLOCK_BYTES / MM_GRANULE_BYTES); }
+static inline uint64_t trace_header(const struct gc *gc, uint64_t off) { return mm_load_relaxed((const uint64_t *)(gc->heap->view.base + off)); }
+
+/* Room behind a header: to the end of its block, or of its large object. */
+static inline uint64_t trace_room(const struct gc *gc, uint64_t off)
+{
+    uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
+    if (gc->space[block] == GC_LARGE)
+        return (uint64_t)gc_block(gc, block)->large_blocks << MM_BLOCK_SHIFT;
+    return MM_BLOCK_BYTES - off % MM_BLOCK_BYTES;
+}
+
+/* Does a header make sense where it stands? */
+static inline bool trace_header_sane(const struct gc *gc, uint64_t off, uint64_t word0)
+{
+    return mm_header_flags(word0) & MM_BORN && mm_object_extent(mm_header_bytes(word0)) <= trace_room(gc, off) &&
+           mm_header_type(word0) < gc->type_count;
+}
+
+/* Follows one root or slot: copies or marks what it refers to, and updates it. True if it refers to a young object afterwards. */
+bool trace_slot(struct gc_tracer *tracer, uint64_t *slot);
+
+/* Scans the slots of the old object at `off` that lie in [from, to), offsets in the reserve; those that refer to young objects get their
+ * cards carried. True if there was one. */
+bool trace_old_object(struct gc_tracer *tracer, uint64_t off, uint64_t from, uint64_t to);
+
+/* Marks an old or large object (header offset), if something starts there. */
+void trace_mark(struct gc_tracer *tracer, uint64_t off);
+
+/* Is the object at `off` alive as far as this collection knows? What is not being collected is. */
+bool trace_alive(const struct gc *gc, uint64_t off);
+
+/* Where the object is now: itself, or its copy. */
+uint64_t trace_forwarded(const struct gc_tracer *tracer, uint64_t off);
+
+/* Scans until nothing is left or os.now_ns() reaches `deadline_ns`. True: nothing is left. */
+bool trace_drain(struct gc_tracer *tracer, uint64_t deadline_ns);
+
+/* For weak.c: calls `visit` for each reference slot of the object at `off`. */
+void trace_each_slot(struct gc_tracer *tracer, uint64_t off, void (*visit)(struct gc_tracer *tracer, uint64_t *slot, void *argument), void *argument);
+
+/* The card of an old slot must be looked at again at the next minor collection. */
+void trace_carry(struct gc_tracer *tracer, uint64_t slot_off);
+
+/* While it is set, objects that are claimed or marked are looked up among the keys of waiting ephemerons (weak.c). */
+void weak_on_alive(struct gc_tracer *tracer, uint64_t off);
+
+/* ---- region.c ---- */
+
+/* Room for a copy; TRACE_NONE: none to be had. */
+uint64_t region_alloc(struct gc_tracer *tracer, bool old, uint64_t extent);
+/* The ends of regions: what is left of them is free again. `all`: of the owner's old regions too. */
+void regions_close(struct gc *gc, bool all);
+
+/* ---- stacks ---- */
+bool stack_reserve(struct gc_stack *stack, size_t words);       /* at least so many; keeps what is in it. False: no memory */
+void stack_free(struct gc_stack *stack);
+static inline void stack_push(struct gc_stack *stack, uint64_t word) { stack->word[stack->count++] = word; }
+/* Grows as needed; false: no memory. */
+bool stack_push_grow(struct gc_stack *stack, uint64_t word);
+
+/* ---- roots.c, remset.c, weak.c, reclaim.c, handshake.c, pretenure.c, verify.c: what cycle.c calls, in this order ---- */
+bool handshake_begin(struct gc *gc);            /* asks all threads to stop */
+bool handshake_stopped(struct gc *gc);          /* all have */
+void handshake_resume(struct gc *gc);
+void roots_pin(struct gc *gc);
+void roots_trace(struct gc *gc);
+bool roots_fit(struct gc *gc);                  /* no thread said that its roots do not fit */
+void remset_drain(struct gc *gc);               /* card logs to carried cards */
+void remset_walk_grants(struct gc *gc);         /* old holes that threads fill: start bits for what is new (R3) */
+void remset_trace_grants(struct gc *gc);        /* and its references */
+void remset_end_grants(struct gc *gc);          /* those that nobody fills any more */
+void remset_trace(struct gc *gc);               /* carried cards */
+void remset_forget(struct gc *gc);              /* a marking finds them anew */
+void weak_process(struct gc *gc);
+struct weak_table;
+void weak_table_free(struct weak_table *table);
+void reclaim_from_space(struct gc *gc);
+void reclaim_begin_sweep(struct gc *gc);        /* after marking, in the pause */
+bool reclaim_sweep_step(struct gc *gc);         /* one block; false: none left */
+void reclaim_list(struct gc *gc, uint32_t block);       /* has free lines: list it, if it is worth it */
+uint32_t reclaim_take_listed(struct gc *gc);            /* a block with free lines; UINT32_MAX: none. Sweeps if need be */
+void reclaim_free_block(struct gc *gc, uint32_t block);
+bool pretenure_step(struct gc *gc);             /* samples one block; false: none left */
+void pretenure_probation(struct gc *gc);
+void verify_heap(struct gc *gc);
+void trace_types_refresh(struct gc *gc);
+void trace_help_wanted(struct gc *gc);
+
+#endif

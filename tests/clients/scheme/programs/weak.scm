@@ -1,0 +1,66 @@
+; weak.scm — what the collector lets go, and what it keeps: weak boxes, ephemerons, finalizers.
+
+(define count (* 50 scale))
+(define (box-all list) (map make-weak-box list))
+(define (alive boxes) (length (filter weak-box-content boxes)))
+
+; Half of the objects stay, by a list; the others are in their boxes only.
+(define (make-boxes)
+  (let next ((i 0) (kept '()) (boxes '()))
+    (if (= i (* 2 count))
+        (cons kept boxes)
+        (let ((object (list i)))
+          (next (+ i 1) (if (even? i) (cons object kept) kept) (cons (make-weak-box object) boxes))))))
+(define both (make-boxes))
+(print "boxes before: " (>= (alive (cdr both)) count))
+(gc)
+(print "boxes after: " (alive (cdr both)))
+(print "the right ones: " (null? (filter (lambda (box) (let ((object (weak-box-content box))) (and object (odd? (car object))))) (cdr both))))
+(set-car! both '())
+(gc)
+(print "and without the list: " (alive (cdr both)))
+
+; A chain of ephemerons: each content is the next key. It holds as long as the first key does.
+(define (make-chain n first)
+  (let next ((i 0) (key first) (chain '()))
+    (if (= i n)
+        (reverse chain)
+        (let ((content (list i)))
+          (next (+ i 1) content (cons (make-ephemeron key content) chain))))))
+(define first (list 'first))
+(define chain (make-chain count first))
+(define (length-alive chain) (length (filter ephemeron-key chain)))
+(gc)
+(print "chain: " (length-alive chain) ", its last content " (= (car (ephemeron-content (car (last-pair chain)))) (- count 1)))
+(set! first #f)
+(gc)
+(print "chain without its first key: " (length-alive chain) " " (ephemeron-content (car chain)))
+
+; A content that refers to its own key does not keep it.
+(define (make-knot) (let* ((key (list 'key)) (content (list key))) (make-ephemeron key content)))
+(define knot (make-knot))
+(gc)
+(print "knot: " (ephemeron-key knot) " " (ephemeron-content knot))
+
+; Finalizers: the object comes back once, as it was; meanwhile weak boxes have lost it.
+(define (make-guarded n)
+  (let next ((i 0) (boxes '()))
+    (if (= i n)
+        boxes
+        (let ((object (vector i (list i))))
+          (finalize! object i)
+          (next (+ i 1) (cons (make-weak-box object) boxes))))))
+(define guarded (make-guarded 10))
+(gc)
+(define (take-finalized)
+  (let next ((result '()))
+    (let ((it (finalized)))
+      (if it
+          (next (cons it result))
+          (sort result (lambda (a b) (< (car a) (car b))))))))
+(define taken (take-finalized))
+(print "finalized: " (map car taken) ", as they were: " (null? (filter (lambda (it) (not (equal? (cdr it) (vector (car it) (list (car it)))))) taken)))
+(print "weak boxes lost them: " (alive guarded))
+(set! taken '())
+(gc)
+(print "again: " (take-finalized))
