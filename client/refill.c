@@ -90,7 +90,7 @@ int morph__ring_wait(struct morph__thread *thread)
     int r = 0;
     morph__ring_doorbell(heap);
     if (heap->spin && mm_load_relaxed(&heap->threads) == 1)     /* our running threads leave a core for the worker */
-        while (mm_load_acquire(&slot->ring_tail) == head && mm_now_ns() - start < MM_SPIN_NS)
+        while (mm_load_acquire(&slot->ring_tail) == head && mm_now_ns() - start < (heap->collected ? MORPH__PAUSE_SPIN_NS : MM_SPIN_NS))
             mm_cpu_relax();
     while (mm_load_acquire(&slot->ring_tail) == head) {
         (void)mm_xchg_seq_cst(&slot->asleep, 1);                /* pairs with the daemon's load after it published */

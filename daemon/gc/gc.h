@@ -73,7 +73,8 @@ struct gc_type {
     uint16_t        refs, element_refs;
     uint8_t         scan;               /* enum gc_scan */
     uint8_t         flags;              /* enum morph_type_flag */
-    bool            pretenured;
+    bool            pretenured, on_probation;
+    uint8_t         in_a_row;           /* measurements that said it survives */
     uint64_t        born_bytes, survived_bytes;     /* sampled (pretenure.c) */
 };
 
@@ -117,6 +118,8 @@ struct gc_tracer {
 enum gc_phase { GC_IDLE, GC_STOPPING, GC_PREPARE, GC_TRACE, GC_FINISH };
 
 #define GC_MAX_TRACERS 8
+#define GC_PROBATION_LEAST 64u          /* pretenured blocks after which types are measured again; doubles while they prove right */
+#define GC_PROBATION_MOST  4096u
 #define GC_SAMPLES     8u             /* nursery blocks looked at after a collection */
 
 struct gc {
@@ -180,7 +183,7 @@ struct gc {
     pthread_mutex_t lock;               /* of the block tables, while several tracers run */
     uint32_t  sample[GC_SAMPLES];       /* emptied nursery blocks still to be looked at by pretenure.c */
     uint32_t  samples, sample_turn;
-    uint64_t  pretenured_blocks;        /* granted since the last probation */
+    uint64_t  pretenured_blocks, probation_blocks;      /* granted since the last probation, and how many start the next one */
     uint32_t  pretenure_version;
 
     struct gc_stack visited_groups;     /* of handles */

@@ -14,7 +14,6 @@
 
 #define YOUNG_CELL_BLOCKS  4u
 #define OLD_CELL_BLOCKS    4u
-#define PROBATION_BLOCKS   1024u        /* 64 MiB of pretenured memory: then every type is measured again */
 
 uint64_t gc_room_blocks(const struct gc *gc)
 {
@@ -61,7 +60,10 @@ static int blocks_take(struct gc *gc, uint32_t want, uint32_t min, enum mm_block
     uint64_t room = gc_room_blocks(gc);
     if (room < min)
         return -MORPH_ENOMEM;
-    struct heap_want ask = { .want = want < room ? want : (uint32_t)room, .min = min, .state = state, .zeroed = true };
+    /* Two sets of nursery blocks: one is cleaned while the other fills (DESIGN D8). */
+    uint64_t mapped = (uint64_t)gc->heap->mapped_chunks * MM_CHUNK_BLOCKS, used = gc->heap->granted_blocks;
+    bool rather_grow = space == GC_YOUNG && mapped - used < 2 * gc->young_blocks && mapped + MM_CHUNK_BLOCKS <= gc->heap->limit_blocks;
+    struct heap_want ask = { .want = want < room ? want : (uint32_t)room, .min = min, .state = state, .zeroed = true, .rather_grow = rather_grow };
     int r = heap_obtain(gc->heap, &ask, ret_block, ret_count);
     if (r)
         return r;
@@ -171,7 +173,7 @@ static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cel
         gc->heap->slot[slot].ladder = 1;
         return HEAP_LATER_WORK;
     }
-    if ((gc->pretenured_blocks += OLD_CELL_BLOCKS) >= PROBATION_BLOCKS)
+    if ((gc->pretenured_blocks += OLD_CELL_BLOCKS) >= gc->probation_blocks)
         pretenure_probation(gc);
     if (bytes <= MM_LINE_BYTES && holes_take(gc, slot, ret_cell) == 0)
         return 0;

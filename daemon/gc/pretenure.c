@@ -2,13 +2,15 @@
  * 2001; the sampling is ours).
  *
  * The owner's fast path counts nothing, so we look afterwards: of every eighth nursery block, before it is cleaned, the objects are walked, and
- * their claim bits say which of them were carried out. A type of which 80 % survived, over a mebibyte allocated, is pretenured. After 64 MiB
- * of pretenured memory every type goes through the nursery again until it has been measured anew.
+ * their claim bits say which of them were carried out. A type of which 80 % survived, over a mebibyte allocated, three times in a row, is
+ * pretenured. After 4 MiB of pretenured memory every type goes through the nursery again until it has been measured anew; while that
+ * confirms them the 4 MiB double, up to 256. (A program that is just building something looks like one where nothing dies.)
  * Touches client memory: inside a guard. The heap's worker, outside of pauses. */
 #include "daemon/gc/trace.h"
 
 #define ENOUGH_BYTES   ((1u << 20) / 8)     /* sampled, of a mebibyte allocated */
 #define SURVIVE_TENTHS 8u
+#define IN_A_ROW       3u
 
 static void type_set(struct gc *gc, uint32_t type, bool on)
 {
@@ -25,9 +27,14 @@ static void type_judge(struct gc *gc, uint32_t id)
     if (type->born_bytes < ENOUGH_BYTES)
         return;
     bool survive = type->survived_bytes * 10 >= type->born_bytes * SURVIVE_TENTHS;
-    if (id != MM_TYPE_RAW && survive != type->pretenured)
-        type_set(gc, id, survive);
     type->born_bytes = type->survived_bytes = 0;
+    type->in_a_row = survive ? (uint8_t)(type->in_a_row + (type->in_a_row < IN_A_ROW)) : 0;
+    if (type->on_probation) {
+        type->on_probation = false;
+        gc->probation_blocks = !survive ? GC_PROBATION_LEAST : gc->probation_blocks < GC_PROBATION_MOST ? gc->probation_blocks * 2 : GC_PROBATION_MOST;
+    }
+    if (id != MM_TYPE_RAW && (type->in_a_row == IN_A_ROW) != type->pretenured)
+        type_set(gc, id, !type->pretenured);
 }
 
 static void block_look(struct gc *gc, uint32_t block)
@@ -61,6 +68,8 @@ void pretenure_probation(struct gc *gc)
 {
     gc->pretenured_blocks = 0;
     for (uint32_t id = 1; id < gc->type_count; id++)
-        if (gc->type[id].pretenured)
+        if (gc->type[id].pretenured) {
             type_set(gc, id, false);
+            gc->type[id].on_probation = true;
+        }
 }

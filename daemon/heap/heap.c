@@ -223,6 +223,8 @@ static bool run_make_resident(struct heap *heap, struct run run)
 static int obtain_run(struct heap *heap, const struct heap_want *ask, uint32_t want, struct run *ret)
 {
     *ret = ask->zeroed ? find_run(heap, want, want, true) : (struct run){ 0, 0 };
+    if (!ret->count && ask->rather_grow && heap_grow(heap) == 0)
+        *ret = find_run(heap, want, want, true);
     if (!ret->count)
         *ret = find_run(heap, want, want, false);
     while (!ret->count && (uint64_t)heap->mapped_chunks * MM_CHUNK_BLOCKS < heap->limit_blocks) {

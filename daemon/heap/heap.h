@@ -131,7 +131,12 @@ int heap_grant_run(struct heap *heap, uint32_t want, uint32_t min, uint32_t *ret
 
 /* Free blocks in a row, made resident and put into `state`. Results and errors as heap_grant_run(); client memory is only touched (and a
  * guard only needed) if they must be `zeroed`. Worker, or a tracer under gc->lock. */
-struct heap_want { uint32_t want, min; enum mm_block_state state; bool zeroed; };
+struct heap_want {
+    uint32_t want, min;
+    enum mm_block_state state;
+    bool zeroed;
+    bool rather_grow;           /* map one more segment rather than zero used blocks now */
+};
 int heap_obtain(struct heap *heap, const struct heap_want *ask, uint32_t *ret_block, uint32_t *ret_count);
 
 /* Moves a block to another state (MM_BLOCK_MOVES), sums included. Worker. */
