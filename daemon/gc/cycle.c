@@ -145,6 +145,7 @@ void gc_free(struct gc *gc)
     weak_table_free(gc->weak_table);
     stack_free(&gc->visited_groups);
     stack_free(&gc->dead);
+    stack_free(&gc->shared);
     while (gc->root_sets) {
         struct gc_root_set *set = gc->root_sets;
         gc->root_sets = set->next;
@@ -190,6 +191,7 @@ static bool step_idle(struct gc *gc)
 static void receipt_end(struct gc *gc)
 {
     receipt_file(&gc->log, &gc->receipt);
+    gc->last = gc->receipt;
     gc->ended++;
 }
 
@@ -334,6 +336,7 @@ static bool step_prepare(struct gc *gc)
     gc->wanted = false;
     gc->marking = gc->kind != MM_COLLECT_MINOR;
     gc->phase = GC_TRACE;
+    gc_help_prepare(gc);
     trace_types_refresh(gc);
     from_space_choose(gc);
     if (gc->marking) {
@@ -362,8 +365,10 @@ static bool step_prepare(struct gc *gc)
 
 static bool step_trace(struct gc *gc)
 {
-    if (!trace_drain(&gc->tracer[0], os.now_ns() + SLICE_NS))
+    gc_help_wanted(gc);
+    if (!trace_drain(&gc->tracer[0], os.now_ns() + SLICE_NS) || !gc_help_finished(gc))
         return true;
+    gc_help_end(gc);
     gc->receipt.trace_ns = lap(&gc->lap_ns);
     weak_process(gc);
     gc->receipt.weak_ns = lap(&gc->lap_ns);
@@ -489,6 +494,7 @@ bool gc_step(struct gc *gc)
 
 void gc_abandon(struct gc *gc)
 {
+    gc_help_end(gc);
     gc->phase = GC_IDLE;
     gc->wanted = gc->marking = false;
     handshake_resume(gc);

@@ -11,6 +11,7 @@
  *   roots.c      root stacks, handles, root sets by letter, pins
  *   remset.c     card logs, carried cards, freshly filled old holes
  *   trace.c      copying and marking: everything that follows a reference
+ *   help.c       other workers in the same trace
  *   region.c     where copies go: survivor blocks, holes of old blocks
  *   weak.c       weak references, ephemerons, finalizers
  *   reclaim.c    blocks and lines that became free
@@ -26,6 +27,7 @@
 
 #include "daemon/gc/receipt.h"
 #include "daemon/heap/heap.h"
+#include "daemon/heap/job.h"
 #include "daemon/heap/types.h"
 
 #define GC_BLOCK_GRANULES  (MM_BLOCK_BYTES / MM_GRANULE_BYTES)      /* 4096 */
@@ -118,6 +120,10 @@ struct gc_tracer {
 enum gc_phase { GC_IDLE, GC_STOPPING, GC_PREPARE, GC_TRACE, GC_FINISH };
 
 #define GC_MAX_TRACERS 8
+
+/* A job at another worker, to help with a trace (help.c). */
+struct gc_helper { struct job job; struct gc_tracer *tracer; uint32_t posted; };
+
 #define GC_PROBATION_LEAST 64u          /* pretenured blocks after which types are measured again; doubles while they prove right */
 #define GC_PROBATION_MOST  4096u
 #define GC_SAMPLES     8u             /* nursery blocks looked at after a collection */
@@ -179,7 +185,12 @@ struct gc {
     uint32_t  late_slot;
     struct receipt receipt;
     struct gc_tracer *tracer;           /* [tracers]; [0] is the owner's */
-    unsigned  tracers;
+    unsigned  tracers;                  /* that may take part in this collection */
+    struct gc_helper helper[GC_MAX_TRACERS];
+    struct gc_stack shared;             /* objects for whoever has nothing to do; this and the next three under `lock` */
+    uint32_t  help_running, help_idle, helped;
+    bool      help_over;
+    struct receipt last;                /* of the collection before */
     pthread_mutex_t lock;               /* of the block tables, while several tracers run */
     uint32_t  sample[GC_SAMPLES];       /* emptied nursery blocks still to be looked at by pretenure.c */
     uint32_t  samples, sample_turn;
@@ -218,16 +229,23 @@ void gc_abandon(struct gc *gc);
 /* When gc_step() must be called at the latest; UINT64_MAX: whenever. */
 uint64_t gc_due_ns(const struct gc *gc);
 
+/* Is a helper's job still on its way? Then the heap must not be freed yet. */
+bool gc_help_pending(const struct gc *gc);
+
 static inline bool gc_in_pause(const struct gc *gc) { return gc->phase > GC_STOPPING; }
 
 /* ---- Tables ---- */
 
 static inline struct gc_block *gc_block(const struct gc *gc, uint32_t block) { return &gc->side[block / MM_CHUNK_BLOCKS][block % MM_CHUNK_BLOCKS]; }
+/* One byte, read while other tracers open blocks. */
+static inline enum gc_space gc_space(const struct gc *gc, uint64_t block) { return (enum gc_space)mm_load_relaxed(&gc->space[block]); }
 static inline uint64_t gc_off(uint32_t block) { return (uint64_t)block << MM_BLOCK_SHIFT; }
 
 static inline bool gc_bit(const uint64_t *bits, uint32_t i) { return bits[i / 64] >> (i % 64) & 1; }
 static inline void gc_bit_set(uint64_t *bits, uint32_t i) { bits[i / 64] |= (uint64_t)1 << (i % 64); }
 static inline void gc_bit_clear(uint64_t *bits, uint32_t i) { bits[i / 64] &= ~((uint64_t)1 << (i % 64)); }
+static inline void gc_flag_set(struct gc_block *side, uint8_t flag) { __atomic_fetch_or(&side->flags, flag, __ATOMIC_RELAXED); }
+static inline void gc_flag_clear(struct gc_block *side, uint8_t flag) { __atomic_fetch_and(&side->flags, (uint8_t)~flag, __ATOMIC_RELAXED); }
 void gc_bits_set(uint64_t *bits, uint32_t from, uint32_t to);           /* [from, to) */
 void gc_bits_clear(uint64_t *bits, uint32_t from, uint32_t to);
 

@@ -6,10 +6,11 @@
 #include <time.h>
 
 #include "daemon/log.h"
-#include "shm/atomic.h"
 #include "shm/slot.h"
 
-static uint64_t last_number;            /* of all heaps */
+/* Receipts of all heaps are numbered and filed one after the other: up to the last number none is still under way. */
+static pthread_mutex_t filing = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t last_number;            /* under `filing` */
 
 void receipt_log_init(struct receipt_log *log)
 {
@@ -47,7 +48,8 @@ static void receipt_line(const struct receipt *r)
                     (unsigned long long)(r->stop_ns / 1000));
         return;
     }
-    log_debug("gc", "collected heap=%llu cycle=%llu kind=%s reason=%s stop_us=%llu pause_us=%llu roots_us=%llu remset_us=%llu trace_us=%llu "
+    log_line(CONFIG(gc_log) ? LEVEL_INFO : LEVEL_DEBUG, "gc",
+              "collected heap=%llu cycle=%llu kind=%s reason=%s stop_us=%llu pause_us=%llu roots_us=%llu remset_us=%llu trace_us=%llu "
               "weak_us=%llu finish_us=%llu copied_bytes=%llu promoted_bytes=%llu kept_bytes=%llu marked_bytes=%llu freed_bytes=%llu old_bytes=%llu "
               "granted_bytes=%llu age=%llu nursery_bytes=%llu",
               (unsigned long long)r->heap, (unsigned long long)r->cycle, receipt_kind_name(r->kind), receipt_reason_name(r->reason),
@@ -78,8 +80,9 @@ void receipt_file(struct receipt_log *log, struct receipt *receipt)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    receipt->number = mm_add_relaxed(&last_number, 1) + 1;
     receipt->ended_at_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    pthread_mutex_lock(&filing);
+    receipt->number = ++last_number;
     pthread_mutex_lock(&log->lock);
     if (!log->entry)
         log->entry = calloc(RECEIPT_LOG_ENTRIES, sizeof *log->entry);
@@ -87,19 +90,32 @@ void receipt_file(struct receipt_log *log, struct receipt *receipt)
         log->entry[log->count++ % RECEIPT_LOG_ENTRIES] = *receipt;      /* no memory: only the figures are kept */
     figures_add(log, receipt);
     pthread_mutex_unlock(&log->lock);
+    pthread_mutex_unlock(&filing);
     receipt_line(receipt);
+}
+
+uint64_t receipt_last(void)
+{
+    pthread_mutex_lock(&filing);
+    uint64_t last = last_number;
+    pthread_mutex_unlock(&filing);
+    return last;
 }
 
 bool receipt_next(struct receipt_log *log, uint64_t after, struct receipt *ret)
 {
-    bool found = false;
     pthread_mutex_lock(&log->lock);
-    uint64_t first = log->count > RECEIPT_LOG_ENTRIES ? log->count - RECEIPT_LOG_ENTRIES : 0;
-    for (uint64_t i = first; i < log->count && !found; i++) {
-        const struct receipt *entry = &log->entry[i % RECEIPT_LOG_ENTRIES];
-        if ((found = entry->number > after))
-            *ret = *entry;
+    uint64_t low = log->count > RECEIPT_LOG_ENTRIES ? log->count - RECEIPT_LOG_ENTRIES : 0, high = log->count;
+    while (low < high) {                /* numbers grow along the ring */
+        uint64_t middle = low + (high - low) / 2;
+        if (log->entry[middle % RECEIPT_LOG_ENTRIES].number > after)
+            high = middle;
+        else
+            low = middle + 1;
     }
+    bool found = low < log->count;
+    if (found)
+        *ret = log->entry[low % RECEIPT_LOG_ENTRIES];
     pthread_mutex_unlock(&log->lock);
     return found;
 }

@@ -66,6 +66,9 @@ void receipt_log_fini(struct receipt_log *log);
 /* Numbers and files a receipt, and writes its line. The worker. */
 void receipt_file(struct receipt_log *log, struct receipt *receipt);
 
+/* The number up to which all receipts are filed. Any thread. */
+uint64_t receipt_last(void);
+
 /* The oldest receipt with a number above `after`; false: none. Any thread. */
 bool receipt_next(struct receipt_log *log, uint64_t after, struct receipt *ret);
 

@@ -57,9 +57,11 @@ static bool old_block_open(struct gc_tracer *tracer, struct gc_region *region)
     if (block == UINT32_MAX)
         return false;
     struct gc_block *side = gc_block(gc, block);
-    mm_add_relaxed(&gc->old_blocks, 1);
+    lock(tracer);
+    gc->old_blocks++;
+    unlock(tracer);
     gc_bits_set(side->line, 0, MM_BLOCK_LINES);
-    side->flags |= GC_REGION;
+    gc_flag_set(side, GC_REGION);
     gc_cards_fill(gc, block, 1, MM_CARD_CLEAN);
     mm_store_relaxed(&gc->space[block], (uint8_t)GC_OLD);
     *region = (struct gc_region){ gc_off(block), gc_off(block) + MM_BLOCK_BYTES, block };
@@ -84,7 +86,7 @@ static void old_block_leave(struct gc_tracer *tracer)
     struct gc *gc = tracer->gc;
     if (tracer->old_block == UINT32_MAX)
         return;
-    gc_block(gc, tracer->old_block)->flags &= (uint8_t)~GC_REGION;
+    gc_flag_clear(gc_block(gc, tracer->old_block), GC_REGION);
     reclaim_list(gc, tracer->old_block);
     tracer->old_block = UINT32_MAX;
 }
@@ -119,7 +121,7 @@ static bool holes_open(struct gc_tracer *tracer, struct gc_region *region)
         old_block_leave(tracer);
         tracer->old_block = reclaim_take_listed(gc);
         if (tracer->old_block != UINT32_MAX)
-            gc_block(gc, tracer->old_block)->flags |= GC_REGION;
+            gc_flag_set(gc_block(gc, tracer->old_block), GC_REGION);
         unlock(tracer);
         if (tracer->old_block == UINT32_MAX)
             break;
@@ -138,7 +140,7 @@ static void big_leave(struct gc_tracer *tracer, struct gc_region *region)
     if (!region->end)
         return;
     region_leave(gc, region);
-    gc_block(gc, block)->flags &= (uint8_t)~GC_REGION;
+    gc_flag_clear(gc_block(gc, block), GC_REGION);
     lock(tracer);
     reclaim_list(gc, block);
     unlock(tracer);
@@ -175,7 +177,7 @@ uint64_t region_alloc(struct gc_tracer *tracer, bool old, uint64_t extent)
 
 void regions_close(struct gc *gc, bool all)
 {
-    for (unsigned i = 0; i < gc->tracers; i++) {
+    for (unsigned i = 0; i < GC_MAX_TRACERS; i++) {
         struct gc_tracer *tracer = &gc->tracer[i];
         tracer->survivor[0] = tracer->survivor[1] = (struct gc_region){ 0, 0, 0 };
         if (i == 0 && !all)

@@ -128,8 +128,8 @@ static uint64_t outcome(const struct gc_tracer *tracer, const struct gc_block *s
     if (bit_read(tracer, side->start, granule))
         return off;                                     /* kept */
     uint64_t to = trace_off(gc, mm_load_relaxed((const uint64_t *)(gc->heap->view.base + off + 8)));
-    if (to == TRACE_NONE || (gc->space[to >> MM_BLOCK_SHIFT] != GC_TO && gc->space[to >> MM_BLOCK_SHIFT] != GC_OLD) ||
-        !gc_bit(gc_block(gc, (uint32_t)(to >> MM_BLOCK_SHIFT))->start, trace_granule(to)))
+    if (to == TRACE_NONE || (gc_space(gc, to >> MM_BLOCK_SHIFT) != GC_TO && gc_space(gc, to >> MM_BLOCK_SHIFT) != GC_OLD) ||
+        !bit_read(tracer, gc_block(gc, (uint32_t)(to >> MM_BLOCK_SHIFT))->start, trace_granule(to)))
         return off;                                     /* the forwarding word was overwritten by the client: its loss */
     return to;
 }
@@ -155,16 +155,16 @@ static uint64_t evacuate(struct gc_tracer *tracer, uint64_t off)
     uint64_t to = side->flags & GC_PINNED ? TRACE_NONE : region_alloc(tracer, old, extent);
     if (to == TRACE_NONE)
         return keep_object(tracer, side, off, extent, type->scan != GC_SCAN_NONE);
-    old = gc->space[to >> MM_BLOCK_SHIFT] == GC_OLD;
+    old = gc_space(gc, to >> MM_BLOCK_SHIFT) == GC_OLD;
     word0 = (word0 & ~((uint64_t)0xff << 48)) | (uint64_t)(age > 15 ? 15 : age) << 48;
     copy_object(gc->heap->view.base + to, from, word0, extent);
     struct gc_block *there = gc_block(gc, (uint32_t)(to >> MM_BLOCK_SHIFT));
-    gc_bit_set(there->start, trace_granule(to));        /* the block is this tracer's alone */
+    bit_claim(tracer, there->start, trace_granule(to));
     if (old) {
         tracer->promoted_objects++;
         tracer->promoted_bytes += extent;
         if (gc->marking) {
-            gc_bit_set(there->mark, trace_granule(to));
+            bit_claim(tracer, there->mark, trace_granule(to));
             lines_set(tracer, there->line_mark, to, extent);
         }
     } else {
@@ -183,13 +183,13 @@ uint64_t trace_forwarded(const struct gc_tracer *tracer, uint64_t off)
 {
     const struct gc *gc = tracer->gc;
     uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
-    return gc->space[block] == GC_YOUNG ? outcome(tracer, gc_block(gc, block), off) : off;
+    return gc_space(gc, block) == GC_YOUNG ? outcome(tracer, gc_block(gc, block), off) : off;
 }
 
 bool trace_alive(const struct gc *gc, uint64_t off)
 {
     uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
-    switch (gc->space[block]) {
+    switch (gc_space(gc, block)) {
     case GC_YOUNG: return gc_bit(gc_block(gc, block)->mark, trace_granule(off));
     case GC_OLD:
     case GC_LARGE: return !gc->marking || gc_bit(gc_block(gc, block)->mark, trace_granule(off));
@@ -203,7 +203,7 @@ void trace_mark(struct gc_tracer *tracer, uint64_t off)
 {
     struct gc_block *side = gc_block(tracer->gc, (uint32_t)(off >> MM_BLOCK_SHIFT));
     uint32_t granule = trace_granule(off);
-    if (!gc_bit(side->start, granule) || bit_claim(tracer, side->mark, granule))
+    if (!bit_read(tracer, side->start, granule) || bit_claim(tracer, side->mark, granule))
         return;
     if (tracer->gc->ephemerons_wait)
         weak_on_alive(tracer, off);
@@ -224,12 +224,12 @@ static inline __attribute__((always_inline)) bool slot_follow(struct gc_tracer *
     uint64_t off = trace_off(gc, mm_load_relaxed(slot));
     if (off == TRACE_NONE)
         return false;
-    switch (gc->space[off >> MM_BLOCK_SHIFT]) {
+    switch (gc_space(gc, off >> MM_BLOCK_SHIFT)) {
     case GC_YOUNG: {
         uint64_t now = evacuate(tracer, off);
         if (now != off)
             mm_store_relaxed(slot, trace_word(gc, now));
-        return gc->space[now >> MM_BLOCK_SHIFT] == GC_TO;
+        return gc_space(gc, now >> MM_BLOCK_SHIFT) == GC_TO;
     }
     case GC_TO:
         return true;
@@ -358,7 +358,7 @@ static inline void grey_scan(struct gc_tracer *tracer, uint64_t off)
     uint64_t word0 = trace_header(gc, off);
     if (!trace_header_sane(gc, off, word0))
         mm_store_relaxed(&gc->lie, "a copy was overwritten during a collection");
-    else if (gc->space[off >> MM_BLOCK_SHIFT] == GC_TO)
+    else if (gc_space(gc, off >> MM_BLOCK_SHIFT) == GC_TO)
         (void)object_scan(tracer, off, word0, 0, UINT64_MAX, false);
     else
         (void)object_scan(tracer, off, word0, 0, UINT64_MAX, true);
@@ -375,7 +375,7 @@ static inline void marked_scan(struct gc_tracer *tracer, uint64_t off)
     tracer->marked_objects++;
     tracer->marked_bytes += extent;
     uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
-    if (gc->space[block] == GC_OLD)
+    if (gc_space(gc, block) == GC_OLD)
         lines_set(tracer, gc_block(gc, block)->line_mark, off, extent);
     (void)object_scan(tracer, off, word0, 0, UINT64_MAX, true);
 }
@@ -416,6 +416,9 @@ bool trace_drain(struct gc_tracer *tracer, uint64_t deadline_ns)
 {
     do {
         while (drain_some(tracer)) {
+            gc_help_share(tracer);
+            if (mm_load_relaxed(&tracer->gc->lie))
+                return true;
             if (os.now_ns() >= deadline_ns)
                 return false;
         }

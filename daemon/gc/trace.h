@@ -29,7 +29,7 @@ static inline uint64_t trace_header(const struct gc *gc, uint64_t off) { return 
 static inline uint64_t trace_room(const struct gc *gc, uint64_t off)
 {
     uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
-    if (gc->space[block] == GC_LARGE)
+    if (gc_space(gc, block) == GC_LARGE)
         return (uint64_t)gc_block(gc, block)->large_blocks << MM_BLOCK_SHIFT;
     return MM_BLOCK_BYTES - off % MM_BLOCK_BYTES;
 }
@@ -109,6 +109,13 @@ bool pretenure_step(struct gc *gc);             /* samples one block; false: non
 void pretenure_probation(struct gc *gc);
 void verify_heap(struct gc *gc);
 void trace_types_refresh(struct gc *gc);
-void trace_help_wanted(struct gc *gc);
+
+/* ---- help.c ---- */
+void gc_help_prepare(struct gc *gc);            /* before the first copy: may this collection be helped? */
+void gc_help_wanted(struct gc *gc);             /* there is work for others: asks them */
+void gc_help_share(struct gc_tracer *tracer);   /* puts surplus where others find it */
+bool gc_help_finished(struct gc *gc);           /* the owner has nothing left: true if nobody has; else it may have been given more */
+void gc_help_end(struct gc *gc);                /* nobody helps any more when this returns */
+
 
 #endif

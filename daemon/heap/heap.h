@@ -22,6 +22,7 @@
 
 struct worker;
 struct gc;
+struct heap_task;
 struct type_table;
 
 /* A user's share of the daemon; the registry owns it, loop thread, but for granted_blocks (any thread, atomic). */
@@ -86,6 +87,7 @@ struct heap {
     uint64_t             active_ns;     /* last time it wanted something */
     uint64_t             rings, rings_since_ns, deaf_until_ns;
     struct heap         *hot_next, *all_next;
+    struct heap_task    *tasks;         /* that wait for their moment (worker.h) */
 
     /* Figures: written by the worker, read by anybody. */
     uint64_t             limit_blocks;

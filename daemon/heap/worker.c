@@ -110,6 +110,43 @@ static void control_store(uint32_t *word, uint32_t value)
     (void)guard_run(word_store_body, &store);
 }
 
+/* ---- Tasks ---- */
+
+static void task_end(struct heap_task *task, int error)
+{
+    task->error = error ? error : task->error;
+    task->job.run = task->done;         /* its next way is back */
+    loop_post(&task->job);
+}
+
+static void drop_tasks(struct heap *heap, int error)
+{
+    while (heap->tasks) {
+        struct heap_task *task = heap->tasks;
+        heap->tasks = task->next;
+        task_end(task, error);
+    }
+}
+
+/* True if one was carried out. */
+static bool tasks_step(struct heap *heap)
+{
+    bool any = false;
+    for (struct heap_task **link = &heap->tasks; *link;) {
+        struct heap_task *task = *link;
+        if (!task->step(task)) {
+            link = &task->next;
+            continue;
+        }
+        *link = task->next;
+        task_end(task, 0);
+        any = true;
+    }
+    return any;
+}
+
+/* ---- Service ---- */
+
 struct serving { struct heap *heap; bool any, lies; };
 
 static void serve_body(void *argument)
@@ -139,13 +176,16 @@ static bool heap_serve(struct heap *heap)
         worker_condemn(heap, -MORPH_ECONDEMNED, heap->gc->lie);
     else
         heap_check(heap);
-    return service.any;
+    return tasks_step(heap) || service.any;
 }
 
 static bool heap_gc_due(const struct heap *heap, uint64_t now) { return heap->gc && !heap->condemned && gc_due_ns(heap->gc) <= now; }
 
 /* Must it be visited again though nobody rings? */
-static bool heap_waits(const struct heap *heap) { return heap->retry || (heap->gc && !heap->condemned && gc_due_ns(heap->gc) != UINT64_MAX); }
+static bool heap_waits(const struct heap *heap)
+{
+    return heap->retry || heap->tasks || (heap->gc && !heap->condemned && gc_due_ns(heap->gc) != UINT64_MAX);
+}
 
 static void heap_heat(struct worker *worker, struct heap *heap, uint64_t now)
 {
@@ -212,6 +252,7 @@ void worker_condemn(struct heap *heap, int error, const char *why)
     if (heap->gc)
         (void)guard_run(abandon_body, heap->gc);        /* threads that wait for the collection see the word */
     log_warning("heap", "condemned heap=%llu: %s", (unsigned long long)heap->id, why);
+    drop_tasks(heap, MORPH_ECONDEMNED);
     struct condemned_note *note = malloc(sizeof *note);
     if (!note)
         return;                         /* the client sees the word in its control area */
@@ -298,11 +339,18 @@ static void on_release(struct job *job)
     struct heap_job *release = (struct heap_job *)job;
     struct heap *heap = release->heap;
     struct worker *worker = heap->worker;
+    if (heap->gc && heap->gc->phase != GC_IDLE)
+        (void)guard_run(abandon_body, heap->gc);
+    if (heap->gc && gc_help_pending(heap->gc)) {
+        worker_post(worker, job);       /* a helper has yet to come round and go */
+        return;
+    }
     epoll_ctl(worker->epoll, EPOLL_CTL_DEL, heap->doorbell, NULL);
     if (heap->hot)
         unlink_hot(worker, heap);
     unlink_all(worker, heap);
     drop_censuses(worker, heap);
+    drop_tasks(heap, MORPH_ENOHEAP);
     mm_sub_relaxed(&worker->heaps, 1);
     heap_free(heap);
     loop_post(release->done);
@@ -333,6 +381,37 @@ void worker_adopt(struct heap *heap)
 void worker_release(struct heap *heap, struct job *done)
 {
     worker_post(heap->worker, &heap_job_new(heap, on_release, done)->job);
+}
+
+bool worker_lend(struct heap *heap, unsigned nth, struct job *job)
+{
+    struct worker *worker = heap->worker ? &workers.worker[(heap->worker->index + nth) % workers.count] : NULL;
+    if (!worker || worker == heap->worker)
+        return false;
+    worker_post(worker, job);
+    return true;
+}
+
+static void on_task(struct job *job)
+{
+    struct heap_task *task = (struct heap_task *)job;
+    struct heap *heap = task->heap;
+    if (heap->condemned) {
+        task_end(task, MORPH_ECONDEMNED);
+        return;
+    }
+    struct heap_task **last = &heap->tasks;
+    while (*last)
+        last = &(*last)->next;
+    task->next = NULL;
+    *last = task;
+    heap_heat(heap->worker, heap, os.now_ns());         /* served in this round */
+}
+
+void worker_do(struct heap_task *task)
+{
+    task->job.run = on_task;
+    worker_post(task->heap->worker, &task->job);
 }
 
 static void on_count(struct job *job)
@@ -450,7 +529,7 @@ static void look_again(struct worker *worker)
             epoll_ctl(worker->epoll, EPOLL_CTL_MOD, heap->doorbell, &in);
             heap->deaf_until_ns = 0;
         }
-        if ((heap->retry || heap_gc_due(heap, now)) && heap_serve(heap))
+        if ((heap->retry || heap->tasks || heap_gc_due(heap, now)) && heap_serve(heap))
             heap_heat(worker, heap, now);
         worker->retries += heap_waits(heap);
         worker->deaf += heap->deaf_until_ns != 0;

@@ -29,6 +29,24 @@ void worker_release(struct heap *heap, struct job *done);
 /* Starts a census; its job runs on the loop thread when it is done. */
 void worker_count(struct census *census, void (*done)(struct job *job));
 
+/* Posts a job to the `nth` worker after the heap's own, which is to help with it; false if that would be the heap's own. Any thread. */
+bool worker_lend(struct heap *heap, unsigned nth, struct job *job);
+
+/* Something that the loop thread wants of a heap. `step` is called by the heap's worker after each time that it has served the heap, until it
+ * says that it is done; `done` runs on the loop thread then, and may free the task. A heap that is condemned or released ends its tasks
+ * first, with `error` saying so. */
+struct heap_task {
+    struct job        job;              /* carries it to the worker, and back to the loop when done */
+    struct heap_task *next;             /* the heap's list */
+    struct heap      *heap;
+    bool            (*step)(struct heap_task *task);    /* true: done. Does not touch client memory, and never waits */
+    void            (*done)(struct job *job);
+    int               error;            /* a code of morphmem/error.h; 0: it was carried out */
+};
+
+/* Posts a task to the heap's worker. Loop thread. */
+void worker_do(struct heap_task *task);
+
 /* Gives a heap up: it gets no more service, and its client is told. `error` is a positive morphmem error number. Its worker. */
 void worker_condemn(struct heap *heap, int error, const char *why);
 

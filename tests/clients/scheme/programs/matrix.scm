@@ -91,3 +91,7 @@
 (print "shared: " (count-shared) " " (vector-ref v 9))
 (set-car! shared 'changed)
 (print "changed: " (car (vector-ref v (quotient size 2))) ", from a list: " (equal? v (list->vector (vector->list v))))
+
+; New vectors whose items are all one new object.
+(define (uniform i) (let ((v (make-vector 30 (list i)))) (and (eq? (vector-ref v 0) (vector-ref v 29)) (= (car (vector-ref v 15)) i))))
+(print "uniform: " (let next ((i 0)) (or (= i (* 100 scale)) (and (uniform i) (next (+ i 1))))))

@@ -1,0 +1,182 @@
+/* help.c — several workers in one trace (DESIGN section 4: a worker lends itself to another heap's pause).
+ *
+ * Whether a collection may be helped is decided before its first copy, from what the last one had to move, because claims are then made with
+ * atomic operations (trace.c). The owner puts surplus objects into a shared stack and posts a job to every other worker; a helper takes
+ * packets from there, puts its own surplus back, and leaves after a slice, so that its own heaps are served. The trace is over when the
+ * owner has nothing left, the shared stack is empty and every helper that has come is idle.
+ * Locks: gc->lock guards the shared stack and the counts; no client memory is touched under it.
+ * Threads: gc_help_* the owner; on_help() any other worker. */
+#include <sched.h>
+#include <string.h>
+
+#include "daemon/gc/trace.h"
+#include "daemon/config.h"
+#include "daemon/heap/guard.h"
+#include "daemon/heap/worker.h"
+#include "daemon/os/os.h"
+
+#define PACKET_OBJECTS   256u
+#define SURPLUS_OBJECTS  1024u          /* on one stack: worth sharing */
+#define HELP_SLICE_NS    500000ull
+#define WORTH_BYTES      (256u << 10)   /* moved or marked the last time */
+#define MARKED_BIT       1u             /* of an offset in the shared stack: from `marked`, not from `grey` */
+
+static size_t held(const struct gc_tracer *tracer) { return tracer->grey.count + tracer->marked.count; }
+
+/* Moves up to `objects` from the top of a tracer's stacks to the shared one. Under the lock. */
+static void give(struct gc_tracer *tracer, size_t objects)
+{
+    struct gc_stack *shared = &tracer->gc->shared;
+    for (; objects && held(tracer); objects--) {
+        bool grey = tracer->grey.count > 0;
+        struct gc_stack *from = grey ? &tracer->grey : &tracer->marked;
+        uint64_t off = from->word[from->count - 1] | (grey ? 0 : MARKED_BIT);
+        if (!stack_push_grow(shared, off))
+            return;                     /* no memory to share: it stays where it is */
+        from->count--;
+    }
+}
+
+/* Takes a packet. Under the lock; false: there is none. */
+static bool take(struct gc_tracer *tracer)
+{
+    struct gc_stack *shared = &tracer->gc->shared;
+    bool any = shared->count > 0;
+    for (unsigned i = 0; i < PACKET_OBJECTS && shared->count; i++) {
+        uint64_t off = shared->word[shared->count - 1];
+        struct gc_stack *to = off & MARKED_BIT ? &tracer->marked : &tracer->grey;
+        if (to->count == to->room)
+            break;
+        shared->count--;
+        stack_push(to, off & ~(uint64_t)MARKED_BIT);
+    }
+    return any && held(tracer);
+}
+
+void gc_help_share(struct gc_tracer *tracer)
+{
+    struct gc *gc = tracer->gc;
+    if (!tracer->parallel || held(tracer) < SURPLUS_OBJECTS || mm_load_relaxed(&gc->shared.count) >= 2 * PACKET_OBJECTS)
+        return;
+    pthread_mutex_lock(&gc->lock);
+    give(tracer, held(tracer) / 2 < 4 * PACKET_OBJECTS ? held(tracer) / 2 : 4 * PACKET_OBJECTS);
+    pthread_mutex_unlock(&gc->lock);
+}
+
+/* ---- Helpers ---- */
+
+struct help_service { struct gc_tracer *tracer; };
+
+static void help_body(void *argument)
+{
+    struct gc_tracer *tracer = ((struct help_service *)argument)->tracer;
+    struct gc *gc = tracer->gc;
+    uint64_t until = os.now_ns() + HELP_SLICE_NS;
+    bool idle = false;
+    while (!mm_load_relaxed(&gc->lie) && os.now_ns() < until) {
+        pthread_mutex_lock(&gc->lock);
+        bool any = take(tracer), over = gc->help_over;
+        if (any == idle)
+            gc->help_idle += any ? -1u : 1u;
+        idle = !any;
+        pthread_mutex_unlock(&gc->lock);
+        if (over)
+            break;
+        if (any)
+            (void)trace_drain(tracer, until);
+        else
+            mm_cpu_relax();
+    }
+    pthread_mutex_lock(&gc->lock);
+    give(tracer, SIZE_MAX);
+    gc->help_idle -= idle;
+    pthread_mutex_unlock(&gc->lock);
+}
+
+static void on_help(struct job *job)
+{
+    struct gc_helper *helper = (struct gc_helper *)job;
+    struct gc *gc = helper->tracer->gc;
+    struct help_service service = { helper->tracer };
+    pthread_mutex_lock(&gc->lock);
+    bool come = !gc->help_over && held(helper->tracer) == 0;
+    gc->help_running += come;
+    pthread_mutex_unlock(&gc->lock);
+    if (come) {
+        if (!guard_run(help_body, &service))
+            mm_store_relaxed(&gc->lie, "its memory cannot be had");
+        pthread_mutex_lock(&gc->lock);
+        gc->help_running--;
+        gc->helped++;
+        pthread_mutex_unlock(&gc->lock);
+    }
+    mm_store_release(&helper->posted, 0);       /* pairs with the acquire in gc_help_wanted(): the job may be posted again */
+}
+
+/* ---- The owner ---- */
+
+void gc_help_prepare(struct gc *gc)
+{
+    const struct receipt *last = &gc->last;
+    uint64_t moved = last->copied_bytes + last->promoted_bytes + last->marked_bytes;
+    unsigned workers = workers_count() < GC_MAX_TRACERS ? workers_count() : GC_MAX_TRACERS;
+    bool parallel = workers > 1 && (moved > WORTH_BYTES || gc->kind != MM_COLLECT_MINOR || CONFIG(stress));
+    gc->tracers = parallel ? workers : 1;
+    gc->help_over = !parallel;
+    gc->help_idle = gc->helped = 0;
+    gc->shared.count = 0;
+    for (unsigned i = 0; i < GC_MAX_TRACERS; i++)
+        gc->tracer[i].parallel = parallel;
+}
+
+void gc_help_wanted(struct gc *gc)
+{
+    if (!gc->tracer[0].parallel || (held(&gc->tracer[0]) < SURPLUS_OBJECTS && !CONFIG(stress)))
+        return;
+    for (unsigned i = 1; i < gc->tracers; i++) {
+        struct gc_helper *helper = &gc->helper[i];
+        if (mm_load_acquire(&helper->posted))
+            continue;
+        mm_store_relaxed(&helper->posted, 1);
+        helper->tracer = &gc->tracer[i];
+        helper->job.run = on_help;
+        if (!worker_lend(gc->heap, i, &helper->job))
+            mm_store_relaxed(&helper->posted, 0);
+    }
+}
+
+bool gc_help_finished(struct gc *gc)
+{
+    if (!gc->tracer[0].parallel)
+        return true;
+    pthread_mutex_lock(&gc->lock);
+    bool more = take(&gc->tracer[0]), over = !more && gc->shared.count == 0 && gc->help_idle == gc->help_running;
+    pthread_mutex_unlock(&gc->lock);
+    return over;
+}
+
+void gc_help_end(struct gc *gc)
+{
+    pthread_mutex_lock(&gc->lock);
+    gc->help_over = true;
+    pthread_mutex_unlock(&gc->lock);
+    for (;;) {
+        pthread_mutex_lock(&gc->lock);
+        bool gone = gc->help_running == 0;
+        pthread_mutex_unlock(&gc->lock);
+        if (gone)
+            break;
+        sched_yield();
+    }
+    gc->receipt.helpers = gc->helped;
+    for (unsigned i = 0; i < GC_MAX_TRACERS; i++)
+        gc->tracer[i].parallel = false;
+}
+
+bool gc_help_pending(const struct gc *gc)
+{
+    for (unsigned i = 1; i < GC_MAX_TRACERS; i++)
+        if (mm_load_acquire(&gc->helper[i].posted))
+            return true;
+    return false;
+}
