@@ -93,6 +93,7 @@ struct morph__thread {
     struct mm_cell  stash[MM_RING_CELLS];       /* cells that came while another kind was waited for */
     uint32_t        stash_count;
     uint32_t        young_next, young_rest, old_next, old_rest;         /* blocks left of the last cell of each kind */
+    bool            young_zeroed;       /* of that cell */
     struct morph__holes holes;          /* of the block that the old cursor is in */
     uint32_t        epoch;              /* of the stop word, when it last went on */
     uint32_t        native;             /* depth of morph_native_enter() */

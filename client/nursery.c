@@ -95,11 +95,15 @@ int morph__cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want
 
 /* ---- Young ---- */
 
+/* What the heap has used before is zeroed here, by the core that will fill it, and not by the daemon: docs/design/departures.md. */
 static void young_begin(struct morph__thread *thread, uint32_t block)
 {
     morph_thread *shared = (morph_thread *)thread->slot;
     char *at = thread->heap->base + ((uint64_t)block << MM_BLOCK_SHIFT);
-    morph__touch(thread->heap, at, 1);
+    if (thread->young_zeroed)
+        morph__touch(thread->heap, at, 1);
+    else
+        memset(at, 0, MM_BLOCK_BYTES);
     shared->young = (struct morph_bump){ at, at + MM_BLOCK_BYTES };
 }
 
@@ -114,6 +118,7 @@ int morph__young_refill(struct morph__thread *thread, uint64_t extent)
             return r;
         thread->young_next = cell.block;
         thread->young_rest = cell.count;
+        thread->young_zeroed = cell.zeroed;
     }
     thread->young_rest--;
     young_begin(thread, thread->young_next++);
@@ -163,6 +168,7 @@ int morph__old_refill(struct morph__thread *thread, uint64_t extent)
 {
     struct mm_cell cell;
     morph_poll((morph_thread *)thread->slot);
+    morph__types_refresh(thread->heap);         /* no collection need come for a long time: hear here that a type is young again */
     while (!hole_next(thread, extent)) {
         if (thread->old_rest) {
             thread->old_rest--;

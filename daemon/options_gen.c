@@ -1,5 +1,6 @@
 /* options_gen.c — prints the shipped configuration file and the table of morphmemd.conf(5) from options.def, at build time. */
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>

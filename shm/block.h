@@ -40,6 +40,7 @@ enum mm_block_state {
     X(ZEROED,      ABSENT,     segment,    "its segment leaves the heap")               \
     X(FREE,        ZEROED,     clean,      "a worker has zeroed or punched it")         \
     X(ZEROED,      GRANTED,    refill,     "before its cell is published")              \
+    X(FREE,        GRANTED,    refill,     "young: its thread zeroes it")          \
     X(ZEROED,      ARENA,      refill,     "before its cell is published")              \
     X(ZEROED,      LARGE,      refill,     "before its cell is published")              \
     X(RECYCLABLE,  GRANTED,    refill,     "its holes are granted")                     \

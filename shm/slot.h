@@ -52,8 +52,8 @@ enum mm_collection { MM_COLLECT_MINOR = 0, MM_COLLECT_MAJOR = 1, MM_COLLECT_COMP
 struct mm_cell {
     /*  0 */ uint32_t block;        /* first block, counted from the start of the reserve */
     /*  4 */ uint16_t kind;         /* enum mm_grant */
-    /*  6 */ uint16_t reserved0;
-    /*  8 */ uint32_t count;        /* blocks */
+    /*  6 */ uint16_t zeroed;       /* YOUNG: 1 = all of it is zero, else its thread zeroes each block when it begins it */
+    /*  8 */ uint32_t count;        /* blocks; more than one only where all lines are free */
     /* 12 */ uint32_t seq;          /* the request that it answers; 0: granted ahead */
     /* 16 */ uint32_t epoch;        /* of the stop word when granted */
     /* 20 */ uint32_t reserved1[3];

@@ -19,6 +19,8 @@ static const struct table_column heap_columns[] = {
     { "USED",    "used_bytes",    TABLE_SIZE },
     { "GRANTED", "granted_bytes", TABLE_SIZE },
     { "PEAK",    "peak_bytes",    TABLE_SIZE },
+    { "PAUSE p99", "pause_p99_ns", TABLE_DURATION },
+    { "CYCLES",  "cycles",        TABLE_TEXT },
     { "THREADS", "threads",       TABLE_COUNT },
     { "AGE",     "age_ns",        TABLE_DURATION },
     { "STATE",   "state",         TABLE_TEXT },
@@ -34,14 +36,35 @@ int heaps_ask(struct link *link, uint64_t heap, bool closed, json_t **ret_heaps)
     return link_ask(link, &request, ret_heaps);
 }
 
+/* A heap as the table shows it: with its cycles in words, and without figures of pauses that there were not. */
+static json_t *heap_row(const json_t *heap)
+{
+    json_int_t minors = json_integer_value(json_object_get(heap, "minors")), majors = json_integer_value(json_object_get(heap, "majors"));
+    char cycles[64];
+    json_t *row = json_copy((json_t *)heap);
+    if (minors + majors == 0) {
+        (void)json_object_del(row, "pause_p99_ns");
+        return row;
+    }
+    snprintf(cycles, sizeof cycles, "%" JSON_INTEGER_FORMAT " minor, %" JSON_INTEGER_FORMAT " major", minors, majors);
+    (void)json_object_set_new(row, "cycles", json_string(cycles));
+    return row;
+}
+
 void heaps_print(FILE *to, const json_t *heaps, bool closed)
 {
+    json_t *rows = json_array();
+    const json_t *heap;
+    size_t index;
+    json_array_foreach(heaps, index, heap)
+        (void)json_array_append_new(rows, heap_row(heap));
     struct table_column columns[HEAP_COLUMNS];
     for (size_t i = 0; i < HEAP_COLUMNS; i++)
         columns[i] = heap_columns[i];
     if (!closed)
         columns[HEAP_COLUMNS - 2] = (struct table_column){ .heading = NULL };
-    table_print(to, columns, heaps);
+    table_print(to, columns, rows);
+    json_decref(rows);
 }
 
 static int heaps_show(const struct ctl *ctl, json_t *heaps)

@@ -18,6 +18,7 @@ static const struct { const char *label, *text; } stats_lines[] = {
     { "segments",    "{segments_lent} lent: {segments_warm} warm, {segments_cold} cold; {segments_recycled} recycled, "
                      "{segments_destroyed} destroyed, {zeroed_bytes:size} zeroed" },
     { "grants",      "{grants}: {grants_ahead} ahead of need, {grants_refused} refused" },
+    { "collections", "{minors} minor, {majors} major, {put_offs} put off; {collect_ns:time} of pauses, the longest {pause_max_ns:time}" },
     { "huge pages",  "{huge_pages:yes}" },
 };
 

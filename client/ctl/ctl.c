@@ -12,12 +12,13 @@
 #include <string.h>
 
 #include "config.h"
+#include "shm/slot.h"
 
 #define OPTION_ALL (~0u)
 #define COMMANDS   (sizeof commands / sizeof *commands)
 #define OPTIONS    (sizeof options / sizeof *options)
 
-static const struct ctl_command *const commands[] = { &cmd_stats, &cmd_heaps, &cmd_types, &cmd_config, &cmd_doctor, &cmd_run };
+static const struct ctl_command *const commands[] = { &cmd_stats, &cmd_heaps, &cmd_types, &cmd_gc, &cmd_log, &cmd_config, &cmd_doctor, &cmd_run };
 
 static const struct {
     const char *name;
@@ -30,6 +31,10 @@ static const struct {
     { "top",      required_argument, 't', CTL_OPTION_TOP,      "--top N",         "only the N types that hold most" },
     { "limit",    required_argument, 'l', CTL_OPTION_LIMIT,    "--limit SIZE",    "no heap of the command may be larger (64M, 2G)" },
     { "keep-log", no_argument,       'k', CTL_OPTION_KEEP_LOG, "--keep-log",      "keep the daemon's log in the current directory" },
+    { "minor",    no_argument,       '0', CTL_OPTION_KIND,     "--minor",         "only the young generation" },
+    { "major",    no_argument,       '1', CTL_OPTION_KIND,     "--major",         "everything (the default)" },
+    { "compact",  no_argument,       '2', CTL_OPTION_KIND,     "--compact",       "everything, moved together" },
+    { "follow",   no_argument,       'f', CTL_OPTION_FOLLOW,   "-f, --follow",    "go on with what comes, until interrupted" },
     { "json",     optional_argument, 'j', OPTION_ALL,          "--json[=FILE]",   "JSON instead of text, into FILE or to standard output" },
     { "socket",   required_argument, 's', OPTION_ALL,          "--socket PATH",
       "the daemon's socket; default: MORPHMEM_SOCKET, the system's, your own" },
@@ -141,6 +146,10 @@ static enum step option_take(struct ctl *ctl, int letter, int *ret_code)
     switch (letter) {
     case 'c': ctl->closed = true; return STEP_ON;
     case 'k': ctl->keep_log = true; return STEP_ON;
+    case 'f': ctl->follow = true; return STEP_ON;
+    case '0': case '1': case '2':
+        ctl->kind = (uint32_t)(letter - '0');   /* the protocol's numbers */
+        return STEP_ON;
     case 's': ctl->socket = optarg; return STEP_ON;
     case 'j':
         ctl->json = true;
@@ -176,7 +185,8 @@ static enum step options_parse(struct ctl *ctl, int argc, char **argv, unsigned 
     for (size_t i = 0; i < OPTIONS; i++)
         if (options[i].commands == OPTION_ALL || (options[i].commands & mask) != 0)
             list[count++] = (struct option){ options[i].name, options[i].argument, NULL, options[i].letter };
-    for (int letter; (letter = getopt_long(argc, argv, ordered ? "+h" : "h", list, NULL)) != -1; ) {
+    const char *letters = mask & CTL_OPTION_FOLLOW ? "+hf" : "+h";
+    for (int letter; (letter = getopt_long(argc, argv, ordered ? letters : letters + 1, list, NULL)) != -1; ) {
         enum step step = option_take(ctl, letter, ret_code);
         if (step != STEP_ON)
             return step;
@@ -207,7 +217,7 @@ static int command_run(struct ctl *ctl, const struct ctl_command *command, int a
 
 int main(int argc, char **argv)
 {
-    struct ctl ctl = { 0 };
+    struct ctl ctl = { .kind = MM_COLLECT_MAJOR };
     int code;
     setlocale(LC_CTYPE, "");
     enum step step = options_parse(&ctl, argc, argv, 0, true, &code);

@@ -26,7 +26,9 @@ enum {
     CTL_OPTION_CLOSED = 1,
     CTL_OPTION_TOP = 2,
     CTL_OPTION_LIMIT = 4,
-    CTL_OPTION_KEEP_LOG = 8
+    CTL_OPTION_KEEP_LOG = 8,
+    CTL_OPTION_KIND = 16,       /* --minor, --major, --compact */
+    CTL_OPTION_FOLLOW = 32
 };
 
 struct ctl {
@@ -37,6 +39,8 @@ struct ctl {
     uint64_t    top;            /* 0: all */
     const char *limit;          /* NULL: none */
     bool        keep_log;
+    uint32_t    kind;           /* enum mm_collection */
+    bool        follow;
 };
 
 struct ctl_command {
@@ -46,7 +50,7 @@ struct ctl_command {
     int       (*run)(const struct ctl *ctl, int count, char **arguments);       /* an exit code */
 };
 
-extern const struct ctl_command cmd_stats, cmd_heaps, cmd_types, cmd_config, cmd_doctor, cmd_run;
+extern const struct ctl_command cmd_stats, cmd_heaps, cmd_types, cmd_gc, cmd_log, cmd_config, cmd_doctor, cmd_run;
 
 /* "morphmemctl: " and a sentence on stderr; returns `code`. */
 int ctl_fail(enum ctl_exit code, const char *format, ...) __attribute__((format(printf, 2, 3)));

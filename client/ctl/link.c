@@ -36,11 +36,11 @@ static int link_wait(struct link *link, short events)
     struct pollfd wait = { .fd = link->fd, .events = events };
     int ready;
     do
-        ready = poll(&wait, 1, LINK_TIMEOUT_MS);
+        ready = poll(&wait, 1, link->timeout_ms);
     while (ready < 0 && errno == EINTR);
     if (ready == 0)
         return LINK_FAIL(link, CTL_NO_DAEMON, "morphmemd at %s did not answer within %d s; is it stopped or overloaded?",
-                         link->path, LINK_TIMEOUT_MS / 1000);
+                         link->path, link->timeout_ms / 1000);
     return CTL_FINE;
 }
 
@@ -62,6 +62,7 @@ static int link_send(struct link *link, struct mm_message *message)
 static int link_refused(struct link *link, const struct mm_error *error)
 {
     char details[256];
+    link->refused = error->error;
     text_clean(error->text, details, sizeof details);
     const char *sentence = error_sentence(error->error);
     enum ctl_exit code = error->error == (uint32_t)-MORPH_EPERMISSION ? CTL_NO_DAEMON : CTL_FAILED;
@@ -105,6 +106,8 @@ int link_greet(struct link *link, int fd)
     struct mm_message hello = { .id = MM_MSG_HELLO }, welcome;
     link->fd = fd;
     link->seq = 0;
+    link->timeout_ms = LINK_TIMEOUT_MS;
+    link->refused = 0;
     hello.as.hello.version = MM_PROTOCOL_VERSION;
     hello.as.hello.features = MM_FEATURES;
     hello.as.hello.layout = MM_LAYOUT_VERSION;

@@ -1,4 +1,4 @@
-/* link.h — a connection to the daemon: greeting, question, answers. Starts no daemon; waits at most LINK_TIMEOUT_MS for each packet.
+/* link.h — a connection to the daemon: greeting, question, answers. Starts no daemon; waits at most so long for each packet.
  *
  * A function that fails leaves a sentence for people in link->error and returns an exit code of ctl.h.
  */
@@ -17,6 +17,8 @@
 struct link {
     int      fd;                        /* -1: not connected */
     uint32_t seq;                       /* of the latest request */
+    int      timeout_ms;                /* for each packet; LINK_TIMEOUT_MS unless changed */
+    uint32_t refused;                   /* number of the error that the daemon answered with (morphmem/error.h); 0: none */
     char     path[MM_ADDRESS_BYTES];    /* where the daemon is */
     char     error[640];
     char     packet[MM_PACKET_MAX];     /* the latest one received; messages borrow from it */

@@ -222,6 +222,7 @@ static bool step_stopping(struct gc *gc)
         mm_store_seq_cst(&late->state, MM_SLOT_FREE);           /* its thread ended without detaching: nobody else writes this word now */
         mm_store_relaxed(&late->roots_bytes, 0);
         mm_store_relaxed(&late->roots_extra_bytes, 0);
+        gc_root_sets_drop(gc, gc->late_slot);
         return true;
     }
     put_off(gc, mm_load_relaxed(&late->tid));
@@ -230,18 +231,51 @@ static bool step_stopping(struct gc *gc)
 
 /* ---- The pause ---- */
 
+/* Slots whose rings may hold something: the first one is granted a block before anybody attaches. */
+static uint32_t rings_high(const struct gc *gc)
+{
+    uint32_t high = mm_load_relaxed(&gc->heap->control->slots_high);
+    return high == 0 ? 1 : high < gc->heap->slot_count ? high : gc->heap->slot_count;
+}
+
+/* Where the untaken cells of each ring begin, read once; returns how many young blocks are in them. */
+static uint32_t rings_look(struct gc *gc)
+{
+    uint32_t blocks = 0;
+    for (uint32_t i = 0; i < rings_high(gc); i++) {
+        struct slot_end *end = &gc->heap->slot[i];
+        uint32_t head = mm_load_relaxed(&mm_control_slot(gc->heap->control, i)->ring_head);
+        gc->flagged_head[i] = head = end->tail - head > MM_RING_CELLS ? end->tail : head;
+        for (; head != end->tail; head++)
+            blocks += end->cell[head % MM_RING_CELLS].kind == MM_GRANT_YOUNG ? end->cell[head % MM_RING_CELLS].count : 0;
+    }
+    return blocks;
+}
+
+/* Young blocks that wait for threads that are gone are taken back, and if most of the nursery waits for idle threads those that were granted
+ * ahead too: else nothing would be left for the threads that work. Such a cell then says nothing. */
+static void rings_revoke(struct gc *gc, bool ahead)
+{
+    for (uint32_t i = 0; i < rings_high(gc); i++) {
+        struct mm_slot *slot = mm_control_slot(gc->heap->control, i);
+        struct slot_end *end = &gc->heap->slot[i];
+        bool gone = mm_load_relaxed(&slot->state) == MM_SLOT_FREE;
+        for (uint32_t n = gc->flagged_head[i]; n != end->tail; n++) {
+            struct mm_cell *cell = &slot->cell[n % MM_RING_CELLS];
+            if (end->cell[n % MM_RING_CELLS].kind != MM_GRANT_YOUNG || !(gone || (ahead && mm_load_relaxed(&cell->seq) == 0)))
+                continue;
+            end->cell[n % MM_RING_CELLS].kind = MM_GRANT_REFUSED;
+            *cell = (struct mm_cell){ .kind = MM_GRANT_REFUSED };
+        }
+    }
+}
+
 /* Which of the young blocks are still in a ring, untaken: they are clean and stay where they are. */
 static void rings_flag(struct gc *gc, uint8_t set)
 {
-    struct heap *heap = gc->heap;
-    uint32_t high = mm_load_relaxed(&heap->control->slots_high);
-    for (uint32_t i = 0; i < high && i < heap->slot_count; i++) {
-        struct mm_slot *slot = mm_control_slot(heap->control, i);
-        struct slot_end *end = &heap->slot[i];
-        uint32_t head = set ? mm_load_relaxed(&slot->ring_head) : gc->flagged_head[i];
-        if (set)
-            gc->flagged_head[i] = head = end->tail - head > MM_RING_CELLS ? end->tail : head;
-        for (; head != end->tail; head++) {
+    for (uint32_t i = 0; i < rings_high(gc); i++) {
+        struct slot_end *end = &gc->heap->slot[i];
+        for (uint32_t head = gc->flagged_head[i]; head != end->tail; head++) {
             struct slot_cell *cell = &end->cell[head % MM_RING_CELLS];
             for (uint32_t b = cell->block; cell->kind == MM_GRANT_YOUNG && b < cell->block + cell->count; b++)
                 gc_block(gc, b)->flags = set;
@@ -254,10 +288,8 @@ static bool survivors_among(const struct gc *gc, uint32_t block) { return heap_b
 /* Large objects whose thread has not yet taken them from its ring are not garbage. */
 static void rings_mark_large(struct gc *gc)
 {
-    struct heap *heap = gc->heap;
-    uint32_t high = mm_load_relaxed(&heap->control->slots_high);
-    for (uint32_t i = 0; i < high && i < heap->slot_count; i++) {
-        struct slot_end *end = &heap->slot[i];
+    for (uint32_t i = 0; i < rings_high(gc); i++) {
+        struct slot_end *end = &gc->heap->slot[i];
         for (uint32_t n = gc->flagged_head[i]; n != end->tail; n++) {
             const struct slot_cell *cell = &end->cell[n % MM_RING_CELLS];
             if (cell->kind == MM_GRANT_LARGE && gc->space[cell->block] == GC_LARGE)
@@ -270,6 +302,7 @@ static void rings_mark_large(struct gc *gc)
 static void from_space_choose(struct gc *gc)
 {
     uint32_t stay = 0;
+    rings_revoke(gc, rings_look(gc) > gc->young_blocks / 2);
     rings_flag(gc, GC_REGION);
     gc->from_count = 0;
     for (uint32_t i = 0; i < gc->young_count; i++) {
@@ -299,6 +332,7 @@ static void tracers_reset(struct gc *gc)
         t->copied_objects = t->copied_bytes = t->promoted_objects = t->promoted_bytes = 0;
         t->kept_objects = t->kept_bytes = t->marked_objects = t->marked_bytes = 0;
         t->starved = false;
+        t->queue_count = 0;
         t->grey.count = t->marked.count = t->weak.count = t->ephemerons.count = 0;
     }
 }
@@ -306,8 +340,8 @@ static void tracers_reset(struct gc *gc)
 /* Room for everything that can be grey or marked at once: then no push needs a look. */
 static bool stacks_ready(struct gc *gc)
 {
-    size_t grey = (size_t)gc->from_count * GC_BLOCK_GRANULES + 1;
-    size_t marked = gc->marking ? (size_t)(gc->heap->limit_blocks * MM_BLOCK_BYTES / 64 / sizeof(uint64_t)) + 4096 : 0;
+    size_t grey = (size_t)gc->from_count * GC_BLOCK_GRANULES + GC_QUEUE;
+    size_t marked = gc->marking ? (size_t)(gc->heap->limit_blocks * MM_BLOCK_BYTES / 64 / sizeof(uint64_t)) + 4096 : GC_QUEUE;
     for (unsigned i = 0; i < gc->tracers; i++)
         if (!stack_reserve(&gc->tracer[i].grey, grey) || !stack_reserve(&gc->tracer[i].marked, marked))
             return false;

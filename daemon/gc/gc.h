@@ -31,6 +31,8 @@
 #include "daemon/heap/types.h"
 
 #define GC_BLOCK_GRANULES  (MM_BLOCK_BYTES / MM_GRANULE_BYTES)      /* 4096 */
+#define GC_QUEUE        8u            /* a power of two */
+#define GC_MAX_TRACERS 8
 #define GC_BLOCK_CARDS     (MM_BLOCK_BYTES / MM_CARD_BYTES)         /* 128 */
 
 /* What a reference into a block means to a trace. One byte a block of the reserve. */
@@ -78,6 +80,7 @@ struct gc_type {
     bool            pretenured, on_probation;
     uint8_t         in_a_row;           /* measurements that said it survives */
     uint64_t        born_bytes, survived_bytes;     /* sampled (pretenure.c) */
+    uint64_t        judged;             /* collection of the last judgement */
 };
 
 /* An old block whose holes a thread has been given. */
@@ -110,6 +113,8 @@ struct gc_tracer {
     struct gc       *gc;
     struct gc_stack  grey;              /* copied or kept, not yet scanned: header offsets */
     struct gc_stack  marked;            /* old, marked, not yet scanned */
+    uint64_t         queue[GC_QUEUE];   /* the next to be scanned: what they refer to is being fetched meanwhile */
+    uint32_t         queue_head, queue_count;
     struct gc_stack  weak, ephemerons;  /* objects met, to be looked at when the trace is over */
     struct gc_region survivor[2], old[2];       /* [0] small objects, [1] those longer than a line */
     uint32_t         old_block;         /* whose holes old[0] takes, one after the other */
@@ -119,7 +124,7 @@ struct gc_tracer {
 
 enum gc_phase { GC_IDLE, GC_STOPPING, GC_PREPARE, GC_TRACE, GC_FINISH };
 
-#define GC_MAX_TRACERS 8
+#define GC_QUEUE       8u             /* a power of two */
 
 /* A job at another worker, to help with a trace (help.c). */
 struct gc_helper { struct job job; struct gc_tracer *tracer; uint32_t posted; };
@@ -228,6 +233,11 @@ void gc_abandon(struct gc *gc);
 
 /* When gc_step() must be called at the latest; UINT64_MAX: whenever. */
 uint64_t gc_due_ns(const struct gc *gc);
+
+/* How other workers are asked to help: posts a job to the `nth` worker after the heap's own; false if that would be its own. Without this
+ * every collection is made by one worker. Before heaps exist. */
+typedef bool gc_lend(struct heap *heap, unsigned nth, struct job *job);
+void gc_help_init(unsigned workers, gc_lend *lend);
 
 /* Is a helper's job still on its way? Then the heap must not be freed yet. */
 bool gc_help_pending(const struct gc *gc);

@@ -26,10 +26,14 @@ uint64_t gc_room_blocks(const struct gc *gc)
 /* A small nursery must still leave the rest of the heap usable. */
 static uint32_t young_most(const struct gc *gc) { return gc->young_blocks + gc->emergency_blocks; }
 
-static bool stress_due(struct gc *gc)
+/* Once a request, however often it comes again before it is answered. */
+static bool stress_due(struct gc *gc, struct slot_end *end)
 {
     uint64_t every = CONFIG(stress);
-    return every && ++gc->stress_count % every == 0;
+    if (!every || end->stressed == end->request_now)
+        return false;
+    end->stressed = end->request_now;
+    return ++gc->stress_count % every == 0;
 }
 
 static bool old_has_grown(const struct gc *gc) { return gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT >= gc->start_blocks; }
@@ -55,15 +59,12 @@ bool gc_at_limit(struct gc *gc, uint32_t slot)
 }
 
 /* Blocks for the client, in their new state, with a side and a space. */
-static int blocks_take(struct gc *gc, uint32_t want, uint32_t min, enum mm_block_state state, enum gc_space space, uint32_t *ret_block, uint32_t *ret_count)
+static int blocks_take(struct gc *gc, uint32_t want, uint32_t min, enum mm_block_state state, enum gc_space space, uint32_t *ret_block, uint32_t *ret_count, bool *ret_zeroed)
 {
     uint64_t room = gc_room_blocks(gc);
     if (room < min)
         return -MORPH_ENOMEM;
-    /* Two sets of nursery blocks: one is cleaned while the other fills (DESIGN D8). */
-    uint64_t mapped = (uint64_t)gc->heap->mapped_chunks * MM_CHUNK_BLOCKS, used = gc->heap->granted_blocks;
-    bool rather_grow = space == GC_YOUNG && mapped - used < 2 * gc->young_blocks && mapped + MM_CHUNK_BLOCKS <= gc->heap->limit_blocks;
-    struct heap_want ask = { .want = want < room ? want : (uint32_t)room, .min = min, .state = state, .zeroed = true, .rather_grow = rather_grow };
+    struct heap_want ask = { .want = want < room ? want : (uint32_t)room, .min = min, .state = state, .zeroed = space != GC_YOUNG };
     int r = heap_obtain(gc->heap, &ask, ret_block, ret_count);
     if (r)
         return r;
@@ -71,7 +72,10 @@ static int blocks_take(struct gc *gc, uint32_t want, uint32_t min, enum mm_block
         if (!gc_side_make(gc, b))
             return -MORPH_EMEMORY;
         gc->space[b] = (uint8_t)space;
+        if (!ask.were_zero && space == GC_YOUNG)        /* its thread zeroes the rest; whoever walks it before finds nothing */
+            memset(gc->heap->view.base + gc_off(b), 0, MM_HEADER_BYTES);
     }
+    *ret_zeroed = ask.were_zero;
     gc_cards_fill(gc, *ret_block, *ret_count, space == GC_YOUNG ? MM_CARD_YOUNG : MM_CARD_CLEAN);
     return 0;
 }
@@ -79,16 +83,17 @@ static int blocks_take(struct gc *gc, uint32_t want, uint32_t min, enum mm_block
 static int young_take(struct gc *gc, struct mm_cell *ret_cell)
 {
     uint32_t most = young_most(gc), left = most > gc->young_granted ? most - gc->young_granted : 0, block, count;
+    bool zeroed;
     uint32_t want = left < YOUNG_CELL_BLOCKS ? left : YOUNG_CELL_BLOCKS;
     if (gc->young_blocks < 16 && want > gc->young_blocks / 4 + 1)       /* several threads share a small nursery */
         want = gc->young_blocks / 4 + 1;
-    int r = blocks_take(gc, want, 1, MM_BLOCK_GRANTED, GC_YOUNG, &block, &count);
+    int r = blocks_take(gc, want, 1, MM_BLOCK_GRANTED, GC_YOUNG, &block, &count, &zeroed);
     if (r)
         return r;
     for (uint32_t b = block; b < block + count; b++)
         gc->young[gc->young_count++] = b;
     gc->young_granted += count;
-    *ret_cell = (struct mm_cell){ .block = block, .kind = MM_GRANT_YOUNG, .count = count, .epoch = gc->epoch };
+    *ret_cell = (struct mm_cell){ .block = block, .kind = MM_GRANT_YOUNG, .zeroed = zeroed, .count = count, .epoch = gc->epoch };
     memset(ret_cell->free_lines, 0xff, sizeof ret_cell->free_lines);
     return 0;
 }
@@ -164,7 +169,7 @@ static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cel
     static const uint64_t all[MM_BLOCK_LINES / 64] = { UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX };
     if (gc->phase != GC_IDLE)
         return HEAP_LATER_WORK;
-    if (stress_due(gc)) {
+    if (stress_due(gc, &gc->heap->slot[slot])) {
         gc_request(gc, MM_COLLECT_MAJOR, RECEIPT_STRESS);
         return HEAP_LATER_WORK;
     }
@@ -178,7 +183,8 @@ static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cel
     if (bytes <= MM_LINE_BYTES && holes_take(gc, slot, ret_cell) == 0)
         return 0;
     uint32_t block, count;
-    int r = blocks_take(gc, OLD_CELL_BLOCKS, 1, MM_BLOCK_GRANTED, GC_OLD, &block, &count);
+    bool zeroed;
+    int r = blocks_take(gc, OLD_CELL_BLOCKS, 1, MM_BLOCK_GRANTED, GC_OLD, &block, &count, &zeroed);
     if (r)
         return (r == -MORPH_ENOMEM || r == -MORPH_EBUDGET) && gc_at_limit(gc, slot) ? HEAP_LATER_WORK : r;
     for (uint32_t b = block; b < block + count; b++) {
@@ -199,7 +205,7 @@ static int large_grant(struct gc *gc, uint32_t slot, uint32_t blocks, struct mm_
         return HEAP_LATER_WORK;
     if (blocks == 0 || blocks > MM_OBJECT_MAX_BYTES / MM_BLOCK_BYTES + 1)
         return -MORPH_EINVALID;
-    if (stress_due(gc)) {
+    if (stress_due(gc, &gc->heap->slot[slot])) {
         gc_request(gc, MM_COLLECT_MINOR, RECEIPT_STRESS);
         return HEAP_LATER_WORK;
     }
@@ -209,7 +215,8 @@ static int large_grant(struct gc *gc, uint32_t slot, uint32_t blocks, struct mm_
         return HEAP_LATER_WORK;
     }
     uint32_t block, count;
-    int r = blocks_take(gc, blocks, blocks, MM_BLOCK_LARGE, GC_LARGE, &block, &count);
+    bool zeroed;
+    int r = blocks_take(gc, blocks, blocks, MM_BLOCK_LARGE, GC_LARGE, &block, &count, &zeroed);
     if (r)
         return (r == -MORPH_ENOMEM || r == -MORPH_EBUDGET) && gc_at_limit(gc, slot) ? HEAP_LATER_WORK : r;
     for (uint32_t b = block; b < block + count; b++)
@@ -248,8 +255,7 @@ int gc_grant(struct gc *gc, uint32_t slot, uint32_t kind, uint32_t want, uint32_
     int r;
     switch (kind) {
     case MM_GRANT_YOUNG:
-        if (gc->phase == GC_IDLE && !gc->wanted && end->stressed != end->request_now && stress_due(gc)) {
-            end->stressed = end->request_now;
+        if (gc->phase == GC_IDLE && !gc->wanted && stress_due(gc, end)) {
             gc_request(gc, gc->cycles % 4 == 3 ? MM_COLLECT_MAJOR : MM_COLLECT_MINOR, RECEIPT_STRESS);
             return HEAP_LATER_WORK;
         }

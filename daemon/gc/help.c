@@ -12,7 +12,6 @@
 #include "daemon/gc/trace.h"
 #include "daemon/config.h"
 #include "daemon/heap/guard.h"
-#include "daemon/heap/worker.h"
 #include "daemon/os/os.h"
 
 #define PACKET_OBJECTS   256u
@@ -20,6 +19,14 @@
 #define HELP_SLICE_NS    500000ull
 #define WORTH_BYTES      (256u << 10)   /* moved or marked the last time */
 #define MARKED_BIT       1u             /* of an offset in the shared stack: from `marked`, not from `grey` */
+
+static struct { unsigned workers; gc_lend *lend; } others;      /* set before heaps exist */
+
+void gc_help_init(unsigned workers, gc_lend *lend)
+{
+    others.workers = workers < GC_MAX_TRACERS ? workers : GC_MAX_TRACERS;
+    others.lend = lend;
+}
 
 static size_t held(const struct gc_tracer *tracer) { return tracer->grey.count + tracer->marked.count; }
 
@@ -87,6 +94,7 @@ static void help_body(void *argument)
         else
             mm_cpu_relax();
     }
+    trace_queue_empty(tracer);
     pthread_mutex_lock(&gc->lock);
     give(tracer, SIZE_MAX);
     gc->help_idle -= idle;
@@ -119,9 +127,8 @@ void gc_help_prepare(struct gc *gc)
 {
     const struct receipt *last = &gc->last;
     uint64_t moved = last->copied_bytes + last->promoted_bytes + last->marked_bytes;
-    unsigned workers = workers_count() < GC_MAX_TRACERS ? workers_count() : GC_MAX_TRACERS;
-    bool parallel = workers > 1 && (moved > WORTH_BYTES || gc->kind != MM_COLLECT_MINOR || CONFIG(stress));
-    gc->tracers = parallel ? workers : 1;
+    bool parallel = others.workers > 1 && (moved > WORTH_BYTES || gc->kind != MM_COLLECT_MINOR || CONFIG(stress));
+    gc->tracers = parallel ? others.workers : 1;
     gc->help_over = !parallel;
     gc->help_idle = gc->helped = 0;
     gc->shared.count = 0;
@@ -140,7 +147,7 @@ void gc_help_wanted(struct gc *gc)
         mm_store_relaxed(&helper->posted, 1);
         helper->tracer = &gc->tracer[i];
         helper->job.run = on_help;
-        if (!worker_lend(gc->heap, i, &helper->job))
+        if (!others.lend(gc->heap, i, &helper->job))
             mm_store_relaxed(&helper->posted, 0);
     }
 }

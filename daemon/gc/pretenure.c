@@ -2,21 +2,23 @@
  * 2001; the sampling is ours).
  *
  * The owner's fast path counts nothing, so we look afterwards: of every eighth nursery block, before it is cleaned, the objects are walked, and
- * their claim bits say which of them were carried out. A type of which 80 % survived, over a mebibyte allocated, three times in a row, is
- * pretenured. After 4 MiB of pretenured memory every type goes through the nursery again until it has been measured anew; while that
+ * their claim bits say which of them were carried out. A type of which 80 % survived, over a mebibyte allocated, in five collections in a
+ * row, is pretenured. After 4 MiB of pretenured memory every type goes through the nursery again until it has been measured anew; while that
  * confirms them the 4 MiB double, up to 256. (A program that is just building something looks like one where nothing dies.)
  * Touches client memory: inside a guard. The heap's worker, outside of pauses. */
 #include "daemon/gc/trace.h"
+#include "daemon/log.h"
 
 #define ENOUGH_BYTES   ((1u << 20) / 8)     /* sampled, of a mebibyte allocated */
 #define SURVIVE_TENTHS 8u
-#define IN_A_ROW       3u
+#define IN_A_ROW       5u
 
 static void type_set(struct gc *gc, uint32_t type, bool on)
 {
     struct mm_control *control = gc->heap->control;
     uint64_t *word = &mm_control_pretenure(control, gc->heap->slot_count, gc->heap->space_count)[type / 64], bit = (uint64_t)1 << (type % 64);
     gc->type[type].pretenured = on;
+    log_debug("gc", "pretenure heap=%llu type=%u on=%u", (unsigned long long)gc->heap->id, type, on);
     mm_store_relaxed(word, on ? mm_load_relaxed(word) | bit : mm_load_relaxed(word) & ~bit);
     mm_store_release(&control->pretenure_version, ++gc->pretenure_version);     /* pairs with the acquire in client/types.c */
 }
@@ -24,8 +26,9 @@ static void type_set(struct gc *gc, uint32_t type, bool on)
 static void type_judge(struct gc *gc, uint32_t id)
 {
     struct gc_type *type = &gc->type[id];
-    if (type->born_bytes < ENOUGH_BYTES)
+    if (type->born_bytes < ENOUGH_BYTES || type->judged == gc->cycles)
         return;
+    type->judged = gc->cycles;
     bool survive = type->survived_bytes * 10 >= type->born_bytes * SURVIVE_TENTHS;
     type->born_bytes = type->survived_bytes = 0;
     type->in_a_row = survive ? (uint8_t)(type->in_a_row + (type->in_a_row < IN_A_ROW)) : 0;

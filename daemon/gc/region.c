@@ -159,6 +159,11 @@ static bool region_open(struct gc_tracer *tracer, bool old, unsigned which)
 static uint64_t region_slow(struct gc_tracer *tracer, bool old, unsigned which, uint64_t extent)
 {
     struct gc_region *region = old ? &tracer->old[which] : &tracer->survivor[which];
+    /* Objects that overlap, by headers that lie, would make more copies than there is to be copied (R6). */
+    if (tracer->copied_bytes + tracer->promoted_bytes > (uint64_t)tracer->gc->from_count << MM_BLOCK_SHIFT) {
+        mm_store_relaxed(&tracer->gc->lie, "its young objects overlap");
+        return TRACE_NONE;
+    }
     if (!region_open(tracer, old, which))
         return old ? TRACE_NONE : region_alloc(tracer, true, extent);
     region->at += extent;

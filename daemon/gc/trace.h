@@ -60,6 +60,9 @@ uint64_t trace_forwarded(const struct gc_tracer *tracer, uint64_t off);
 /* Scans until nothing is left or os.now_ns() reaches `deadline_ns`. True: nothing is left. */
 bool trace_drain(struct gc_tracer *tracer, uint64_t deadline_ns);
 
+/* What waits in the queue goes back onto the stacks, which have room for it. */
+void trace_queue_empty(struct gc_tracer *tracer);
+
 /* For weak.c: calls `visit` for each reference slot of the object at `off`. */
 void trace_each_slot(struct gc_tracer *tracer, uint64_t off, void (*visit)(struct gc_tracer *tracer, uint64_t *slot, void *argument), void *argument);
 

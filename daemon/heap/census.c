@@ -1,6 +1,7 @@
 /* census.c — see census.h. */
 #include "daemon/heap/census.h"
 
+#include "daemon/gc/gc.h"
 #include "shm/atomic.h"
 #include "shm/object.h"
 #include "shm/pool.h"
@@ -78,6 +79,7 @@ static void count_bump_run(struct census *census, const struct mm_run *run, uint
     if (census->type) {
         census->at = first;
         census->end = end;
+        census->young = false;
     }
 }
 
@@ -100,14 +102,118 @@ static void count_pool_run(struct census *census, const struct mm_run *run, uint
     census->pool_objects += objects;
 }
 
+/* ---- Blocks of a collected heap ---- */
+
+static uint64_t header_at(const struct heap *heap, uint64_t off) { return mm_load_relaxed((const uint64_t *)(heap->view.base + off)); }
+
+/* Extent of the object at `off`, if a header that makes sense stands there: at most `room`. Else 0. */
+static uint64_t extent_at(const struct heap *heap, uint64_t off, uint64_t room)
+{
+    uint64_t word = header_at(heap, off), extent = mm_object_extent(mm_header_bytes(word));
+    return mm_header_flags(word) & MM_BORN && extent <= room ? extent : 0;
+}
+
+/* A block in which young objects are born is used up to the cursor of the thread that fills it, or as a whole when that has gone on. */
+static uint64_t nursery_used(const struct heap *heap, uint32_t block)
+{
+    uint64_t start = gc_off(block), cursor;
+    uint32_t slots = mm_load_relaxed(&heap->control->slots_high);
+    if (!extent_at(heap, start, MM_BLOCK_BYTES))
+        return 0;                               /* nothing has been put into it */
+    for (uint32_t i = 0; i < slots && i < heap->slot_count; i++)
+        if (mm_view_off(&heap->view, mm_load_relaxed(&mm_control_slot(heap->control, i)->young_cursor), &cursor) && cursor > start &&
+            cursor <= start + MM_BLOCK_BYTES)
+            return cursor - start;
+    return MM_BLOCK_BYTES;
+}
+
+/* A block of survivors is filled from its start: up to the end of the last one. */
+static uint64_t survivor_used(const struct heap *heap, uint32_t block)
+{
+    const uint64_t *starts = gc_block(heap->gc, block)->start;
+    for (uint32_t i = GC_BLOCK_GRANULES / 64; i-- > 0;)
+        if (starts[i]) {
+            uint64_t last = (i * 64u + 63u - (unsigned)__builtin_clzll(starts[i])) * MM_GRANULE_BYTES;
+            return last + extent_at(heap, gc_off(block) + last, MM_BLOCK_BYTES - last);
+        }
+    return 0;
+}
+
+/* An old block by its lines. */
+static uint64_t old_used(const struct gc_block *side)
+{
+    const uint64_t *line = side->flags & GC_UNSWEPT ? side->line_mark : side->line;
+    uint64_t lines = 0;
+    for (unsigned i = 0; i < MM_BLOCK_LINES / 64; i++)
+        lines += (uint64_t)__builtin_popcountll(line[i]);
+    return lines * MM_LINE_BYTES;
+}
+
+static void count_large(struct census *census, uint32_t block)
+{
+    const struct gc_block *side = gc_block(census->heap->gc, block);
+    uint64_t extent = extent_at(census->heap, gc_off(block), (uint64_t)side->large_blocks << MM_BLOCK_SHIFT);
+    census->object_bytes += extent;
+    census->large_bytes += extent;
+}
+
+/* Types: what starts where is known. */
+static void walk_by_bits(struct census *census, uint32_t block)
+{
+    census->by_bits = census->type ? block + 1 : 0;
+    census->granule = 0;
+}
+
+/* Types: from header to header. */
+static void walk_young(struct census *census, uint32_t block)
+{
+    if (!census->type)
+        return;
+    census->at = gc_off(block);
+    census->end = census->at + MM_BLOCK_BYTES;
+    census->young = true;
+    census->epoch = census->heap->gc->epoch;
+}
+
+static void count_collected_block(struct census *census, uint32_t block)
+{
+    const struct heap *heap = census->heap;
+    switch (heap->gc->space[block]) {
+    case GC_YOUNG:
+        if (heap_block_state(heap, block) == MM_BLOCK_SURVIVOR) {
+            census->object_bytes += survivor_used(heap, block);
+            walk_by_bits(census, block);
+        } else {
+            census->object_bytes += nursery_used(heap, block);
+            walk_young(census, block);
+        }
+        break;
+    case GC_OLD:
+        census->object_bytes += old_used(gc_block(heap->gc, block));
+        walk_by_bits(census, block);
+        break;
+    case GC_LARGE:
+        if (gc_block(heap->gc, block)->large_blocks) {
+            count_large(census, block);
+            walk_by_bits(census, block);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
 /* One run, or blocks that make no sense; moves on behind what it looked at, so that no header makes it look twice. Returns its cost in
  * steps. */
 static unsigned next_run(struct census *census)
 {
     struct heap *heap = census->heap;
     uint32_t block = census->block++;
-    if (heap_block_state(heap, block) != MM_BLOCK_ARENA)
+    if (heap_block_state(heap, block) != MM_BLOCK_ARENA) {
+        if (heap->gc)
+            count_collected_block(census, block);
         return 1;
+    }
     struct mm_run run = run_copy(run_at(heap, block));
     bool sane = run.magic == MM_RUN_MAGIC && run.use < MM_RUN_USES && run.blocks > 0;
     uint32_t granted = run_granted(heap, block, sane ? run.blocks : 1);
@@ -121,6 +227,38 @@ static unsigned next_run(struct census *census)
     return granted + (run.use == MM_RUN_POOL ? MM_POOL_SPAN_PAGES : 1);
 }
 
+static void count_object(struct census *census, uint64_t word)
+{
+    uint16_t type = mm_header_type(word);
+    if (mm_header_flags(word) & MM_FILLER || type >= census->type_count)
+        return;
+    census->type[type].objects++;
+    census->type[type].bytes += mm_header_bytes(word);
+    census->type[type].held_bytes += mm_object_extent(mm_header_bytes(word));
+}
+
+/* The next object that the start bits of a block name. The bits are right at any time but in a pause, and zero when the block is free. */
+static void next_by_bits(struct census *census)
+{
+    const struct heap *heap = census->heap;
+    uint32_t block = census->by_bits - 1, word = census->granule / 64;
+    const struct gc_block *side = gc_block(heap->gc, block);
+    const uint64_t *starts = gc_starts(side);
+    uint64_t bits = word < GC_BLOCK_GRANULES / 64 ? starts[word] & UINT64_MAX << (census->granule % 64) : 0;
+    while (!bits && ++word < GC_BLOCK_GRANULES / 64)
+        bits = starts[word];
+    if (!bits) {
+        census->by_bits = 0;
+        return;
+    }
+    uint32_t granule = word * 64 + (uint32_t)__builtin_ctzll(bits);
+    uint64_t off = gc_off(block) + granule * MM_GRANULE_BYTES, header = header_at(heap, off);
+    uint64_t room = side->large_blocks ? (uint64_t)side->large_blocks << MM_BLOCK_SHIFT : MM_BLOCK_BYTES - granule * MM_GRANULE_BYTES;
+    if (mm_header_flags(header) & MM_BORN && mm_object_extent(mm_header_bytes(header)) <= room)
+        count_object(census, header);
+    census->granule = granule + 1;
+}
+
 static void next_object(struct census *census)
 {
     uint64_t word = mm_load_relaxed((const uint64_t *)(census->heap->view.base + census->at));
@@ -129,12 +267,7 @@ static void next_object(struct census *census)
         census->at = census->end;               /* the client resets or writes here just now, or lies */
         return;
     }
-    uint16_t type = mm_header_type(word);
-    if (!(mm_header_flags(word) & MM_FILLER) && type < census->type_count) {
-        census->type[type].objects++;
-        census->type[type].bytes += mm_header_bytes(word);
-        census->type[type].held_bytes += extent;
-    }
+    count_object(census, word);
     census->at += extent;
 }
 
@@ -155,21 +288,46 @@ static void count_slots_and_spaces(struct census *census)
     }
 }
 
+/* What the collector knows without a walk. */
+static void count_collector(struct census *census)
+{
+    const struct gc *gc = census->heap->gc;
+    census->live_bytes = gc->live_bytes;
+    census->nursery_bytes = (uint64_t)gc->young_blocks << MM_BLOCK_SHIFT;
+    census->young_bytes = (uint64_t)gc->young_count << MM_BLOCK_SHIFT;
+    census->old_bytes = gc_old_used_bytes(gc);
+}
+
+static bool whole(const struct census *census, uint32_t blocks)
+{
+    return census->at == census->end && !census->by_bits && census->block >= blocks;
+}
+
 bool census_slice(struct census *census, unsigned steps)
 {
+    const struct gc *gc = census->heap->gc;
     uint32_t blocks = census->heap->mapped_chunks * MM_CHUNK_BLOCKS;
+    if (gc && gc_in_pause(gc))
+        return false;
+    if (gc && census->young && census->epoch != gc->epoch)
+        census->at = census->end;               /* what was there has moved */
     if (census->block == 0 && census->at == census->end)
         count_slots_and_spaces(census);
-    for (unsigned done = 0; done < steps && (census->at < census->end || census->block < blocks);) {
-        if (census->at < census->end) {
+    for (unsigned done = 0; done < steps && !whole(census, blocks);) {
+        if (census->by_bits) {
+            next_by_bits(census);
+            done++;
+        } else if (census->at < census->end) {
             next_object(census);
             done++;
         } else {
             done += next_run(census);
         }
     }
-    if (census->at < census->end || census->block < blocks)
+    if (!whole(census, blocks))
         return false;
     census->used_bytes = census->arena_bytes + census->object_bytes + census->pool_bytes;
+    if (gc)
+        count_collector(census);
     return true;
 }

@@ -168,12 +168,12 @@ static int heap_grow(struct heap *heap)
 
 struct run { uint32_t block, count; };
 
-/* The first free run of `want` blocks, else the longest of at least `min`; count 0: none. `clean`: only of zeroed blocks. */
-static struct run find_run(const struct heap *heap, uint32_t want, uint32_t min, bool clean)
+/* The first free run of `want` blocks, else the longest of at least `min`; count 0: none. */
+static struct run find_run(const struct heap *heap, uint32_t want, uint32_t min)
 {
     struct run best = { 0, 0 }, here = { 0, 0 };
     for (uint32_t c = heap->first_free; c < heap->mapped_chunks; c++) {
-        uint32_t free = clean ? heap->chunk[c].clean : heap->chunk[c].free;
+        uint32_t free = heap->chunk[c].free;
         for (uint32_t b = 0; b < MM_CHUNK_BLOCKS; b++) {
             if (!(free >> b)) {
                 here.count = 0;
@@ -219,29 +219,25 @@ static bool run_make_resident(struct heap *heap, struct run run)
     return true;
 }
 
-/* A run of at least `min`, growing the heap where that is better or needed. Where zeroed blocks are wanted those come first. */
+/* A run of at least `min`, growing the heap where that is better or needed. */
 static int obtain_run(struct heap *heap, const struct heap_want *ask, uint32_t want, struct run *ret)
 {
-    *ret = ask->zeroed ? find_run(heap, want, want, true) : (struct run){ 0, 0 };
-    if (!ret->count && ask->rather_grow && heap_grow(heap) == 0)
-        *ret = find_run(heap, want, want, true);
-    if (!ret->count)
-        *ret = find_run(heap, want, want, false);
+    *ret = find_run(heap, want, want);
     while (!ret->count && (uint64_t)heap->mapped_chunks * MM_CHUNK_BLOCKS < heap->limit_blocks) {
         int r = heap_grow(heap);
         if (r < 0)
             return r;
         if (r)
             break;                      /* a smaller run may still do */
-        *ret = find_run(heap, want, want, false);
+        *ret = find_run(heap, want, want);
     }
     if (!ret->count)
-        *ret = find_run(heap, want, ask->min, false);
+        *ret = find_run(heap, want, ask->min);
     while (!ret->count) {               /* fragmented: on into the rest of the reserve */
         int r = heap_grow(heap);
         if (r)
             return r;
-        *ret = find_run(heap, want, ask->min, false);
+        *ret = find_run(heap, want, ask->min);
     }
     return 0;
 }
@@ -261,7 +257,7 @@ static bool run_clean(struct heap *heap, struct run run)
     return true;
 }
 
-int heap_obtain(struct heap *heap, const struct heap_want *ask, uint32_t *ret_block, uint32_t *ret_count)
+int heap_obtain(struct heap *heap, struct heap_want *ask, uint32_t *ret_block, uint32_t *ret_count)
 {
     uint64_t left = heap_limit_left(heap);
     if (left < ask->min)
@@ -282,8 +278,11 @@ int heap_obtain(struct heap *heap, const struct heap_want *ask, uint32_t *ret_bl
     }
     if (ask->zeroed && !run_clean(heap, run))
         return HEAP_LATER_WORK;
-    for (uint32_t b = run.block; b < run.block + run.count; b++)
+    ask->were_zero = true;
+    for (uint32_t b = run.block; b < run.block + run.count; b++) {
+        ask->were_zero &= heap_block_state(heap, b) == MM_BLOCK_ZEROED;
         heap_block_set_state(heap, b, ask->state);
+    }
     while (heap->first_free < heap->mapped_chunks && !heap->chunk[heap->first_free].free)
         heap->first_free++;
     *ret_block = run.block;

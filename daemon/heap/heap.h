@@ -137,9 +137,9 @@ struct heap_want {
     uint32_t want, min;
     enum mm_block_state state;
     bool zeroed;
-    bool rather_grow;           /* map one more segment rather than zero used blocks now */
+    bool were_zero;             /* result: all of them were zero already */
 };
-int heap_obtain(struct heap *heap, const struct heap_want *ask, uint32_t *ret_block, uint32_t *ret_count);
+int heap_obtain(struct heap *heap, struct heap_want *ask, uint32_t *ret_block, uint32_t *ret_count);
 
 /* Moves a block to another state (MM_BLOCK_MOVES), sums included. Worker. */
 void heap_block_set_state(struct heap *heap, uint32_t block, enum mm_block_state to);

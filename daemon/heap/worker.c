@@ -187,6 +187,12 @@ static bool heap_waits(const struct heap *heap)
     return heap->retry || heap->tasks || (heap->gc && !heap->condemned && gc_due_ns(heap->gc) != UINT64_MAX);
 }
 
+/* Blocks to zero; of a collected heap, whose blocks are zeroed by who is given them, what a collection has left to do. */
+static bool heap_left_over(const struct heap *heap)
+{
+    return heap->gc ? !gc_in_pause(heap->gc) && (heap->gc->samples || heap->gc->unswept_count) : heap->dirty_blocks != 0;
+}
+
 static void heap_heat(struct worker *worker, struct heap *heap, uint64_t now)
 {
     heap->active_ns = now;
@@ -223,7 +229,7 @@ static bool poll_hot(struct worker *worker)
         } else if ((!worker->spin || now - heap->active_ns > HOT_NS) && heap_cool(heap)) {
             heap->hot = false;
             worker->retries += heap_waits(heap);
-            worker->dirty += heap->dirty_blocks != 0 || (heap->gc && (heap->gc->samples || heap->gc->unswept_count));
+            worker->dirty += heap_left_over(heap);
             *link = heap->hot_next;
             continue;
         }
@@ -383,7 +389,8 @@ void worker_release(struct heap *heap, struct job *done)
     worker_post(heap->worker, &heap_job_new(heap, on_release, done)->job);
 }
 
-bool worker_lend(struct heap *heap, unsigned nth, struct job *job)
+/* A gc_lend. */
+static bool worker_lend(struct heap *heap, unsigned nth, struct job *job)
 {
     struct worker *worker = heap->worker ? &workers.worker[(heap->worker->index + nth) % workers.count] : NULL;
     if (!worker || worker == heap->worker)
@@ -462,10 +469,10 @@ static void clean_body(void *argument)
 {
     struct clean_service *service = argument;
     struct gc *gc = service->heap->gc;
-    if (gc && !gc_in_pause(gc) && gc_background_step(gc))
-        service->any = true;
-    else
+    if (!gc)
         service->any = heap_clean_step(service->heap);
+    else
+        service->any = !gc_in_pause(gc) && gc_background_step(gc);
 }
 
 /* Zeroes one dirty free block of some heap, or reclaims what a collection left behind. */
@@ -475,7 +482,7 @@ static bool clean_step(struct worker *worker)
         return false;
     for (struct heap *heap = worker->all; heap; heap = heap->all_next) {
         struct clean_service service = { .heap = heap };
-        if (heap->condemned || !(heap->dirty_blocks || (heap->gc && (heap->gc->samples || heap->gc->unswept_count))))
+        if (heap->condemned || !heap_left_over(heap))
             continue;
         if (!guard_run(clean_body, &service))
             worker_condemn(heap, -MORPH_EMEMORY, "its memory cannot be had");
@@ -612,6 +619,7 @@ static int worker_start(struct worker *worker, unsigned index)
 int workers_start(unsigned count, void (*on_condemned)(uint64_t heap))
 {
     workers.on_condemned = on_condemned;
+    gc_help_init(count, worker_lend);
     workers.worker = calloc(count, sizeof *workers.worker);
     if (!workers.worker)
         return -ENOMEM;

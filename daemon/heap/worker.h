@@ -29,9 +29,6 @@ void worker_release(struct heap *heap, struct job *done);
 /* Starts a census; its job runs on the loop thread when it is done. */
 void worker_count(struct census *census, void (*done)(struct job *job));
 
-/* Posts a job to the `nth` worker after the heap's own, which is to help with it; false if that would be the heap's own. Any thread. */
-bool worker_lend(struct heap *heap, unsigned nth, struct job *job);
-
 /* Something that the loop thread wants of a heap. `step` is called by the heap's worker after each time that it has served the heap, until it
  * says that it is done; `done` runs on the loop thread then, and may free the task. A heap that is condemned or released ends its tasks
  * first, with `error` saying so. */

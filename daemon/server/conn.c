@@ -60,10 +60,7 @@ static void conn_free_if_done(struct conn *conn)
     }
     registry_user_unref(conn->user);
     types_done(&conn->types);
-    if (conn->answer.census) {
-        free(conn->answer.census->type);
-        free(conn->answer.census);
-    }
+    answer_drop(&conn->answer);
     free(conn->unsent);
     free(conn);
     if (server.stopping && !server.conns)
@@ -100,6 +97,12 @@ static void on_last_census(struct job *job)
     server.past_grants += mm_load_relaxed(&heap->grants);
     server.past_grants_ahead += mm_load_relaxed(&heap->grants_ahead);
     server.past_refusals += mm_load_relaxed(&heap->refusals);
+    server.past_minors += conn->card.minors;
+    server.past_majors += conn->card.majors;
+    server.past_put_offs += conn->card.put_offs;
+    server.past_collect_ns += conn->card.collect_ns;
+    if (conn->card.pause_max_ns > server.past_pause_max_ns)
+        server.past_pause_max_ns = conn->card.pause_max_ns;
     registry_remove(conn);
     registry_record(&conn->card);
     log_info("heap", "closed heap=%llu name=%s peak_bytes=%llu", (unsigned long long)conn->card.id, conn->card.name,

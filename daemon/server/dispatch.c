@@ -176,7 +176,7 @@ static void on_type(struct conn *conn, const struct mm_message *message)
 
 /* ---- Answers in parts ---- */
 
-static void send_report(struct conn *conn, struct mm_report_writer *report, bool last)
+void answer_part(struct conn *conn, struct mm_report_writer *report, bool last)
 {
     struct mm_message message = { .id = MM_MSG_REPORT, .seq = conn->answer.seq };
     message.as.report.last = last;
@@ -188,14 +188,21 @@ static void send_report(struct conn *conn, struct mm_report_writer *report, bool
     conn_send(conn, &message, NULL, 0);
 }
 
-static void answer_finish(struct conn *conn)
+void answer_drop(struct answer *answer)
 {
-    send_report(conn, NULL, true);
-    conn->answer = (struct answer){ 0 };
-    conn_resume(conn);
+    if (answer->census)
+        free(answer->census->type);
+    free(answer->census);
+    free(answer->receipts);
+    *answer = (struct answer){ 0 };
 }
 
-static bool may_see(const struct conn *conn, uid_t uid) { return conn->uid == uid || registry_is_admin(conn); }
+static void answer_finish(struct conn *conn)
+{
+    answer_part(conn, NULL, true);
+    answer_drop(&conn->answer);
+    conn_resume(conn);
+}
 
 static void on_counted(struct job *job)
 {
@@ -246,24 +253,24 @@ static bool heaps_step(struct conn *conn)
             card_update(&owner->card, owner, answer->census);
             mm_report_begin(&report);
             report_heap(&report, &owner->card);
-            send_report(conn, &report, false);
+            answer_part(conn, &report, false);
         }
         census_drop(answer);
         return conn->unsent || conn->closing;
     }
     struct conn *next = answer->only ? (answer->heap ? NULL : registry_find(answer->only)) : registry_after(answer->heap);
-    while (next && !may_see(conn, next->uid))
+    while (next && !registry_may_see(conn, next->uid))
         next = answer->only ? NULL : registry_after(next->card.id);
     if (next)
         return ask_count(conn, next, 0), true;
     while (answer->closed && answer->index < server.closed_count) {
         uint32_t room = (uint32_t)config.closed_heaps, first = server.closed_next + room - server.closed_count;
         const struct heap_card *card = &server.closed[(first + answer->index++) % room];
-        if (!may_see(conn, card->uid) || (answer->only && card->id != answer->only))
+        if (!registry_may_see(conn, card->uid) || (answer->only && card->id != answer->only))
             continue;
         mm_report_begin(&report);
         report_heap(&report, card);
-        send_report(conn, &report, false);
+        answer_part(conn, &report, false);
         return conn->unsent || conn->closing;
     }
     answer->finished = true;
@@ -287,7 +294,7 @@ static bool types_step(struct conn *conn)
         struct mm_report_writer report;
         mm_report_begin(&report);
         report_type(&report, id, types_get(&owner->types, id), &census->type[id]);
-        send_report(conn, &report, false);
+        answer_part(conn, &report, false);
         if (conn->unsent || conn->closing)
             return true;
     }
@@ -295,16 +302,23 @@ static bool types_step(struct conn *conn)
     return false;
 }
 
+static bool answer_step(struct conn *conn)
+{
+    switch (conn->answer.id) {
+    case MM_MSG_HEAPS: return heaps_step(conn);
+    case MM_MSG_TYPES: return types_step(conn);
+    case MM_MSG_LOG:   return log_step(conn);
+    default:           return true;             /* in one part, when its task is back */
+    }
+}
+
 void answer_continue(struct conn *conn)
 {
     bool later = false;
     while (!later && conn->answer.id && !conn->answer.finished)
-        later = conn->answer.id == MM_MSG_HEAPS ? heaps_step(conn) : types_step(conn);
-    if (!conn->answer.finished || conn->closing || conn->unsent)
-        return;
-    if (conn->answer.census)
-        census_drop(&conn->answer);
-    answer_finish(conn);
+        later = answer_step(conn);
+    if (conn->answer.finished && !conn->closing && !conn->unsent)
+        answer_finish(conn);
 }
 
 static void on_heaps(struct conn *conn, const struct mm_message *message)
@@ -312,7 +326,7 @@ static void on_heaps(struct conn *conn, const struct mm_message *message)
     conn->answer = (struct answer){ .id = MM_MSG_HEAPS, .seq = message->seq, .only = message->as.heaps.heap, .closed = message->as.heaps.closed };
     if (conn->answer.only) {
         struct conn *owner = registry_find(conn->answer.only);
-        if (owner ? !may_see(conn, owner->uid) : !conn->answer.closed) {
+        if (owner ? !registry_may_see(conn, owner->uid) : !conn->answer.closed) {
             conn_send_error(conn, message->seq, owner ? MORPH_EPERMISSION : MORPH_ENOHEAP, NULL);
             conn->answer = (struct answer){ 0 };
             return;
@@ -324,7 +338,7 @@ static void on_heaps(struct conn *conn, const struct mm_message *message)
 static void on_types(struct conn *conn, const struct mm_message *message)
 {
     struct conn *owner = registry_find(message->as.types.heap);
-    if (!owner || !may_see(conn, owner->uid)) {
+    if (!owner || !registry_may_see(conn, owner->uid)) {
         conn_send_error(conn, message->seq, owner ? MORPH_EPERMISSION : MORPH_ENOHEAP, NULL);
         return;
     }
@@ -338,7 +352,7 @@ static void send_single(struct conn *conn, uint32_t seq, void (*fill)(struct mm_
     conn->answer.seq = seq;
     mm_report_begin(&report);
     fill(&report);
-    send_report(conn, &report, true);
+    answer_part(conn, &report, true);
     conn->answer = (struct answer){ 0 };
 }
 
@@ -354,12 +368,16 @@ static const struct letter {
     enum when when;
     void    (*handle)(struct conn *conn, const struct mm_message *message);
 } letters[] = {
-    { MM_MSG_HELLO,  BEFORE_HELLO, on_hello },
-    { MM_MSG_TYPE,   WITH_HEAP,    on_type },
-    { MM_MSG_STATS,  AFTER_HELLO,  on_stats },
-    { MM_MSG_HEAPS,  AFTER_HELLO,  on_heaps },
-    { MM_MSG_TYPES,  AFTER_HELLO,  on_types },
-    { MM_MSG_CONFIG, AFTER_HELLO,  on_config },
+    { MM_MSG_HELLO,     BEFORE_HELLO, on_hello },
+    { MM_MSG_TYPE,      WITH_HEAP,    on_type },
+    { MM_MSG_ROOTS,     WITH_HEAP,    on_roots },
+    { MM_MSG_ROOTS_GET, WITH_HEAP,    on_roots_get },
+    { MM_MSG_STATS,     AFTER_HELLO,  on_stats },
+    { MM_MSG_HEAPS,     AFTER_HELLO,  on_heaps },
+    { MM_MSG_TYPES,     AFTER_HELLO,  on_types },
+    { MM_MSG_CONFIG,    AFTER_HELLO,  on_config },
+    { MM_MSG_COLLECT,   AFTER_HELLO,  on_collect },
+    { MM_MSG_LOG,       AFTER_HELLO,  on_log },
 };
 
 void dispatch(struct conn *conn, const struct mm_message *message)

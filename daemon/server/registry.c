@@ -135,3 +135,5 @@ bool registry_is_admin(const struct conn *conn)
     struct group *group = *config.admin_group ? getgrnam(config.admin_group) : NULL;
     return group && peer_in_group(conn, group->gr_gid);
 }
+
+bool registry_may_see(const struct conn *conn, uid_t uid) { return conn->uid == uid || registry_is_admin(conn); }

@@ -9,6 +9,7 @@
 
 #include "client/include/morphmem/error.h"
 #include "daemon/config.h"
+#include "daemon/gc/gc.h"
 #include "daemon/heap/budget.h"
 #include "daemon/heap/worker.h"
 #include "daemon/os/os.h"
@@ -36,9 +37,10 @@ struct figure_row { const char *key; enum figure_kind kind; size_t offset; };
 #define SKIP(key, kind)
 #define MEMBER(key, kind) CTYPE_##kind key;
 
-#define STAT_daemon MEMBER
-#define STAT_heap   SKIP
-#define STAT_type   SKIP
+#define STAT_daemon  MEMBER
+#define STAT_heap    SKIP
+#define STAT_type    SKIP
+#define STAT_receipt SKIP
 struct daemon_figures {
 #include "daemon/stats.def"
 };
@@ -56,13 +58,18 @@ struct heap_figures {
 struct type_figures {
 #include "daemon/stats.def"
 };
-#undef STAT_daemon
-#undef STAT_heap
 #undef STAT_type
+#undef STAT_receipt
+#define STAT_type    SKIP
+#define STAT_receipt MEMBER
+struct receipt_figures {
+#include "daemon/stats.def"
+};
+#undef STAT_daemon
+#undef STAT_receipt
 
+#define STAT_receipt SKIP
 #define STAT_daemon(key, kind) { #key, KIND_##kind, offsetof(struct daemon_figures, key) },
-#define STAT_heap   SKIP
-#define STAT_type   SKIP
 static const struct figure_row daemon_rows[] = {
 #include "daemon/stats.def"
 };
@@ -78,6 +85,13 @@ static const struct figure_row heap_rows[] = {
 #define STAT_heap SKIP
 #define STAT_type(key, kind) { #key, KIND_##kind, offsetof(struct type_figures, key) },
 static const struct figure_row type_rows[] = {
+#include "daemon/stats.def"
+};
+#undef STAT_type
+#undef STAT_receipt
+#define STAT_type SKIP
+#define STAT_receipt(key, kind) { #key, KIND_##kind, offsetof(struct receipt_figures, key) },
+static const struct figure_row receipt_rows[] = {
 #include "daemon/stats.def"
 };
 
@@ -102,10 +116,24 @@ static uint64_t cpu_ns(void)
            ((uint64_t)usage.ru_utime.tv_usec + (uint64_t)usage.ru_stime.tv_usec) * 1000u;
 }
 
+static void add_collections(struct daemon_figures *f, struct receipt_log *log)
+{
+    pthread_mutex_lock(&log->lock);
+    f->minors += log->minors;
+    f->majors += log->majors;
+    f->put_offs += log->put_offs;
+    f->collect_ns += log->collect_ns;
+    if (log->pause.max > f->pause_max_ns)
+        f->pause_max_ns = log->pause.max;
+    pthread_mutex_unlock(&log->lock);
+}
+
 static void add_heaps(struct daemon_figures *f)
 {
     for (uint32_t i = 0; i < server.heap_count; i++) {
         const struct heap *heap = server.heaps[i]->heap;
+        if (heap->gc)
+            add_collections(f, &heap->gc->log);
         f->granted_bytes += mm_load_relaxed(&heap->granted_blocks) << MM_BLOCK_SHIFT;
         f->grants += mm_load_relaxed(&heap->grants);
         f->grants_ahead += mm_load_relaxed(&heap->grants_ahead);
@@ -145,6 +173,11 @@ void report_daemon(struct mm_report_writer *report)
         .segments_destroyed = segments.destroyed,
         .zeroed_bytes = segments.zeroed_bytes,
         .huge_pages = segment_huge_pages(),
+        .minors = server.past_minors,
+        .majors = server.past_majors,
+        .put_offs = server.past_put_offs,
+        .collect_ns = server.past_collect_ns,
+        .pause_max_ns = server.past_pause_max_ns,
     };
     add_heaps(&f);
     WRITE_ROWS(report, daemon_rows, &f);
@@ -154,6 +187,26 @@ static const char *mode_name(uint32_t mode)
 {
     static const char *const names[] = { "COMPILER", "RUNTIME", "VM", "SERVER" };
     return mode < 4 ? names[mode] : "?";
+}
+
+static void card_update_collections(struct heap_card *card, struct receipt_log *log)
+{
+    pthread_mutex_lock(&log->lock);
+    card->minors = log->minors;
+    card->majors = log->majors;
+    card->put_offs = log->put_offs;
+    card->collect_ns = log->collect_ns;
+    card->copied_bytes = log->copied_bytes;
+    card->promoted_bytes = log->promoted_bytes;
+    card->freed_bytes = log->freed_bytes;
+    card->pause_p50_ns = histogram_quantile(&log->pause, 500);
+    card->pause_p99_ns = histogram_quantile(&log->pause, 990);
+    card->pause_p999_ns = histogram_quantile(&log->pause, 999);
+    card->pause_max_ns = log->pause.max;
+    card->stop_p50_ns = histogram_quantile(&log->stop, 500);
+    card->stop_p99_ns = histogram_quantile(&log->stop, 990);
+    card->stop_max_ns = log->stop.max;
+    pthread_mutex_unlock(&log->lock);
 }
 
 void card_update(struct heap_card *card, const struct conn *conn, const struct census *census)
@@ -181,6 +234,12 @@ void card_update(struct heap_card *card, const struct conn *conn, const struct c
     card->threads = census->threads;
     card->waits = census->waits;
     card->wait_ns = census->wait_ns;
+    card->live_bytes = census->live_bytes;
+    card->nursery_bytes = census->nursery_bytes;
+    card->young_bytes = census->young_bytes;
+    card->old_bytes = census->old_bytes;
+    if (heap->gc)
+        card_update_collections(card, &heap->gc->log);
 }
 
 /* The last name that was looked up is kept: a list of heaps asks for the same few again and again. */
@@ -212,7 +271,7 @@ void report_heap(struct mm_report_writer *report, const struct heap_card *card)
         .granted_bytes = card->granted_blocks << MM_BLOCK_SHIFT,
         .peak_bytes = card->peak_blocks << MM_BLOCK_SHIFT,
         .used_bytes = card->used_bytes,
-        .live_bytes = card->used_bytes,
+        .live_bytes = card->live_bytes ? card->live_bytes : card->used_bytes,
         .mapped_bytes = card->mapped_bytes,
         .resident_bytes = card->resident_blocks << MM_BLOCK_SHIFT,
         .arena_bytes = card->arena_bytes,
@@ -230,6 +289,23 @@ void report_heap(struct mm_report_writer *report, const struct heap_card *card)
         .given_back_bytes = card->given_back_blocks << MM_BLOCK_SHIFT,
         .waits = card->waits,
         .wait_ns = card->wait_ns,
+        .minors = card->minors,
+        .majors = card->majors,
+        .put_offs = card->put_offs,
+        .pause_p50_ns = card->pause_p50_ns,
+        .pause_p99_ns = card->pause_p99_ns,
+        .pause_p999_ns = card->pause_p999_ns,
+        .pause_max_ns = card->pause_max_ns,
+        .stop_p50_ns = card->stop_p50_ns,
+        .stop_p99_ns = card->stop_p99_ns,
+        .stop_max_ns = card->stop_max_ns,
+        .collect_ns = card->collect_ns,
+        .copied_bytes = card->copied_bytes,
+        .promoted_bytes = card->promoted_bytes,
+        .freed_bytes = card->freed_bytes,
+        .nursery_bytes = card->nursery_bytes,
+        .young_bytes = card->young_bytes,
+        .old_bytes = card->old_bytes,
     };
     WRITE_ROWS(report, heap_rows, &f);
 }
@@ -246,6 +322,49 @@ void report_type(struct mm_report_writer *report, uint32_t id, const struct type
         .refs = type ? type->ref_count : 0,
     };
     WRITE_ROWS(report, type_rows, &f);
+}
+
+void report_receipt(struct mm_report_writer *report, const struct receipt *receipt)
+{
+    struct receipt_figures f = {
+        .number = receipt->number,
+        .heap = receipt->heap,
+        .cycle = receipt->cycle,
+        .kind = receipt_kind_name(receipt->kind),
+        .reason = receipt_reason_name(receipt->reason),
+        .ended_at_ns = receipt->ended_at_ns,
+        .wait_ns = receipt->wait_ns,
+        .stop_ns = receipt->stop_ns,
+        .roots_ns = receipt->roots_ns,
+        .remset_ns = receipt->remset_ns,
+        .trace_ns = receipt->trace_ns,
+        .weak_ns = receipt->weak_ns,
+        .finish_ns = receipt->finish_ns,
+        .pause_ns = receipt->pause_ns,
+        .threads = receipt->threads,
+        .roots = receipt->roots,
+        .cards = receipt->cards,
+        .young_bytes = receipt->young_bytes,
+        .copied_objects = receipt->copied_objects,
+        .copied_bytes = receipt->copied_bytes,
+        .promoted_objects = receipt->promoted_objects,
+        .promoted_bytes = receipt->promoted_bytes,
+        .kept_objects = receipt->kept_objects,
+        .kept_bytes = receipt->kept_bytes,
+        .marked_objects = receipt->marked_objects,
+        .marked_bytes = receipt->marked_bytes,
+        .freed_bytes = receipt->freed_bytes,
+        .old_bytes = receipt->old_bytes,
+        .granted_bytes = receipt->granted_bytes,
+        .weak_cleared = receipt->weak_cleared,
+        .finalizers = receipt->finalizers,
+        .promotion_age = receipt->promotion_age,
+        .nursery_bytes = receipt->nursery_bytes,
+        .helpers = receipt->helpers,
+        .put_off = receipt->put_off,
+        .late_tid = receipt->late_tid,
+    };
+    WRITE_ROWS(report, receipt_rows, &f);
 }
 
 void report_config(struct mm_report_writer *report)

@@ -1,7 +1,7 @@
 /* server.h — the loop thread: connections, letters, and who owns which heap.
  *
- * listen.c accepts; conn.c is one connection's life; dispatch.c answers its letters; registry.c knows users and heaps; report.c
- * puts figures into words. Everything here runs on the loop thread; work on heaps goes to their workers and comes back by
+ * listen.c accepts; conn.c is one connection's life; dispatch.c answers its letters, collect.c those about collections; registry.c knows
+ * users and heaps; report.c puts figures into words. Everything here runs on the loop thread; work on heaps goes to their workers and comes back by
  * loop_post(). A uv callback is named on_<event>, and is short.   Design: DESIGN D7, section 11. */
 #ifndef DAEMON_SERVER_H
 #define DAEMON_SERVER_H
@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <uv.h>
 
+#include "daemon/gc/receipt.h"
 #include "daemon/heap/census.h"
 #include "daemon/heap/heap.h"
 #include "daemon/heap/job.h"
@@ -28,6 +29,10 @@ struct heap_card {
     /* Of the last census, and the accounts at the end. */
     uint64_t limit_blocks, granted_blocks, peak_blocks, resident_blocks, mapped_bytes, grants, refusals, given_back_blocks;
     uint64_t used_bytes, arena_bytes, arenas, pool_bytes, pools, pool_objects, object_bytes, large_bytes, spare_bytes, threads, waits, wait_ns;
+    uint64_t live_bytes, nursery_bytes, young_bytes, old_bytes;
+    /* Of the collector's log. */
+    uint64_t minors, majors, put_offs, collect_ns, copied_bytes, promoted_bytes, freed_bytes;
+    uint64_t pause_p50_ns, pause_p99_ns, pause_p999_ns, pause_max_ns, stop_p50_ns, stop_p99_ns, stop_max_ns;
 };
 
 /* A reply in several parts that a connection is being given. One at a time: letters behind it wait in the socket. */
@@ -38,6 +43,8 @@ struct answer {
     uint32_t       index;               /* TYPES: next id; HEAPS: next closed card */
     bool           closed, finished;
     struct census *census;              /* at a worker, or its result */
+    struct receipt *receipts;           /* LOG: what is told; `index` is the next */
+    uint32_t       receipt_count;
 };
 
 /* For what a callback is given and does not need. */
@@ -85,6 +92,7 @@ struct server {
     uint32_t        closed_count, closed_next;
     uint64_t        started_ns, next_heap, connections, heaps_opened, refused, letters, letters_bad;
     uint64_t        past_grants, past_grants_ahead, past_refusals;      /* of heaps that ended */
+    uint64_t        past_minors, past_majors, past_put_offs, past_collect_ns, past_pause_max_ns;
 };
 
 extern struct server server;
@@ -106,6 +114,15 @@ void conn_on_condemned(uint64_t heap);
 /* dispatch.c: one letter. What it does with the connection is its business, closing included. */
 void dispatch(struct conn *conn, const struct mm_message *message);
 void answer_continue(struct conn *conn);                /* there is room in the socket, or a census is back */
+void answer_part(struct conn *conn, struct mm_report_writer *report, bool last);        /* NULL: without a body */
+void answer_drop(struct answer *answer);                /* frees what it holds, and is none any more */
+
+/* collect.c: letters about collections */
+void on_roots(struct conn *conn, const struct mm_message *message);
+void on_roots_get(struct conn *conn, const struct mm_message *message);
+void on_collect(struct conn *conn, const struct mm_message *message);
+void on_log(struct conn *conn, const struct mm_message *message);
+bool log_step(struct conn *conn);                       /* LOG: the next parts. True: goes on later */
 
 /* registry.c */
 struct user *registry_user(uid_t uid);                  /* found or made; NULL: no memory */
@@ -116,11 +133,13 @@ struct conn *registry_find(uint64_t heap);
 struct conn *registry_after(uint64_t heap);             /* the first with a larger id; NULL: none */
 void registry_record(const struct heap_card *card);     /* keeps a card of an ended heap */
 bool registry_is_admin(const struct conn *conn);
+bool registry_may_see(const struct conn *conn, uid_t uid);      /* what is that user's */
 
 /* report.c */
 void report_daemon(struct mm_report_writer *report);
 void report_heap(struct mm_report_writer *report, const struct heap_card *card);
 void report_type(struct mm_report_writer *report, uint32_t id, const struct type *type, const struct census_type *count);
+void report_receipt(struct mm_report_writer *report, const struct receipt *receipt);
 void report_config(struct mm_report_writer *report);
 void card_update(struct heap_card *card, const struct conn *conn, const struct census *census);
 

@@ -229,6 +229,35 @@ static void packet_of(unsigned id, struct wire_packet *packet)
         wire_packet_init(packet, id, 4, 1);
         wire_field_u64(packet, "heap", 1);
         break;
+    case WIRE_ROOTS:
+        wire_packet_init(packet, id, 4, 5);
+        wire_field_u64(packet, "slot", 0);
+        wire_field_u64(packet, "set", 1);
+        wire_field_u64(packet, "total", 1);
+        wire_field_u64(packet, "at", 0);
+        wire_field_list(packet, "words", list, 2);
+        break;
+    case WIRE_ROOTS_GET:
+        wire_packet_init(packet, id, 4, 3);
+        wire_field_u64(packet, "slot", 0);
+        wire_field_u64(packet, "set", 1);
+        wire_field_u64(packet, "at", 0);
+        break;
+    case WIRE_ROOTS_MOVED:
+        wire_packet_init(packet, id, 4, 3);
+        wire_field_u64(packet, "total", 0);
+        wire_field_u64(packet, "at", 0);
+        wire_field_u64(packet, "epoch", 0);
+        break;
+    case WIRE_COLLECT:
+        wire_packet_init(packet, id, 4, 2);
+        wire_field_u64(packet, "heap", 1);
+        wire_field_u64(packet, "kind", 1);
+        break;
+    case WIRE_LOG:
+        wire_packet_init(packet, id, 4, 1);
+        wire_field_u64(packet, "after", 0);
+        break;
     case WIRE_REPORT:
         wire_packet_init(packet, id, 4, 1);
         wire_field_bool(packet, "last", true);
@@ -275,8 +304,9 @@ static uint64_t say(unsigned id, enum talk_state in, bool *ret_hung_up)
 
 static void every_message_in_every_state(void **state)
 {
-    static const unsigned from_daemon[] = { WIRE_WELCOME, WIRE_OK, WIRE_ERROR, WIRE_SEGMENT, WIRE_TYPE_ID, WIRE_REPORT };
-    static const unsigned questions[] = { WIRE_STATS, WIRE_HEAPS, WIRE_TYPES, WIRE_CONFIG, WIRE_TYPE };
+    static const unsigned from_daemon[] = { WIRE_WELCOME, WIRE_OK, WIRE_ERROR, WIRE_SEGMENT, WIRE_TYPE_ID, WIRE_REPORT, WIRE_ROOTS_MOVED };
+    static const unsigned questions[] = { WIRE_STATS, WIRE_HEAPS, WIRE_TYPES, WIRE_CONFIG, WIRE_TYPE, WIRE_ROOTS, WIRE_ROOTS_GET, WIRE_COLLECT,
+                                          WIRE_LOG };
     bool hung_up;
     begin();
     for (unsigned in = 0; in < TALK_STATES; in++)
@@ -285,13 +315,13 @@ static void every_message_in_every_state(void **state)
             if (id % 10 == 0)
                 others_are_served();
         }
-    for (unsigned i = 0; i < 6; i++)                                            /* only the daemon says these */
+    for (unsigned i = 0; i < sizeof from_daemon / sizeof from_daemon[0]; i++)    /* only the daemon says these */
         for (unsigned in = 0; in < TALK_STATES; in++) {
             uint64_t error = say(from_daemon[i], (enum talk_state)in, &hung_up);
             assert_true(hung_up);
             assert_true(error == -MORPH_EPROTOCOL || error == 0);
         }
-    for (unsigned i = 0; i < 5; i++) {                                          /* hello comes first */
+    for (unsigned i = 0; i < sizeof questions / sizeof questions[0]; i++) {      /* hello comes first */
         uint64_t error = say(questions[i], BEFORE_HELLO, &hung_up);
         assert_true(hung_up);
         assert_true(error == -MORPH_EPROTOCOL || error == 0);
@@ -306,6 +336,12 @@ static void every_message_in_every_state(void **state)
     assert_int_equal(say(WIRE_STATS, AFTER_HELLO, &hung_up), 0);
     assert_int_equal(say(WIRE_TYPE, WITH_HEAP, &hung_up), 0);
     assert_true(say(WIRE_TYPE, AFTER_HELLO, &hung_up) != 0 || hung_up);         /* a type needs a heap */
+    assert_true(say(WIRE_ROOTS, AFTER_HELLO, &hung_up) != 0 || hung_up);
+    assert_int_equal(say(WIRE_LOG, AFTER_HELLO, &hung_up), 0);
+    assert_int_equal(say(WIRE_ROOTS, WITH_HEAP, &hung_up), -MORPH_EMODE);       /* nothing is collected in it */
+    assert_int_equal(say(WIRE_ROOTS_GET, WITH_HEAP, &hung_up), -MORPH_EMODE);
+    assert_int_equal(say(WIRE_COLLECT, AFTER_HELLO, &hung_up), -MORPH_EMODE);   /* the bystander's heap is number 1 */
+    assert_false(hung_up);
     end();
 }
 
@@ -362,9 +398,10 @@ static void spoiled_packets(void **state)
     struct test_random random = test_random_begin("hostile_messages");
     begin();
     for (unsigned i = 0; i < 1500; i++) {
-        static const unsigned ids[] = { WIRE_HELLO, WIRE_TYPE, WIRE_TYPES, WIRE_HEAPS, WIRE_STATS, WIRE_CONFIG };
+        static const unsigned ids[] = { WIRE_HELLO, WIRE_TYPE, WIRE_TYPES, WIRE_HEAPS, WIRE_STATS, WIRE_CONFIG, WIRE_ROOTS, WIRE_ROOTS_GET,
+                                        WIRE_COLLECT, WIRE_LOG };
         struct wire_packet packet;
-        packet_of(ids[test_random_below(&random, 6)], &packet);
+        packet_of(ids[test_random_below(&random, sizeof ids / sizeof ids[0])], &packet);
         for (unsigned n = 0; n < 1 + i % 3; n++)
             packet.bytes.data[test_random_below(&random, packet.bytes.size)] ^= (char)(1u << test_random_below(&random, 8));
         int fd = i % 2 ? wire_connect(NULL) : wire_hello(NULL);

@@ -278,6 +278,11 @@ static void welcome_map(struct wire_heap *heap, struct wire_answer *answer)
 
 int wire_heap_open(struct wire_heap *ret_heap, const char *name, uint64_t limit_bytes)
 {
+    return wire_heap_open_mode(ret_heap, name, limit_bytes, 0);
+}
+
+int wire_heap_open_mode(struct wire_heap *ret_heap, const char *name, uint64_t limit_bytes, unsigned mode)
+{
     struct wire_packet packet;
     struct wire_answer answer;
     struct wire_heap heap = { .fd = wire_connect(NULL), .reserve_bytes = mm_round_up(2 * limit_bytes, MM_CHUNK_BYTES) };
@@ -285,7 +290,7 @@ int wire_heap_open(struct wire_heap *ret_heap, const char *name, uint64_t limit_
     heap.base = reserve_map(heap.reserve_bytes);
     hello_begin(&packet, 7);
     wire_field_bool(&packet, "open", true);
-    wire_field_u64(&packet, "mode", 0);
+    wire_field_u64(&packet, "mode", mode);
     wire_field_text(&packet, "name", name, strlen(name));
     wire_field_u64(&packet, "limit_bytes", limit_bytes);
     wire_field_u64(&packet, "reserve_bytes", heap.reserve_bytes);

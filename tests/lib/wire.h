@@ -98,6 +98,7 @@ struct wire_heap {
 
 /* Opens a heap by hand, maps control area and segments. Returns 0 or a positive morphmem error number as the daemon said it. */
 int wire_heap_open(struct wire_heap *ret_heap, const char *name, uint64_t limit_bytes);
+int wire_heap_open_mode(struct wire_heap *ret_heap, const char *name, uint64_t limit_bytes, unsigned mode);      /* enum morph_mode */
 void wire_heap_close(struct wire_heap *heap);
 
 /* ---- Figures ---- */

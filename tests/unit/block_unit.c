@@ -15,7 +15,7 @@ static const char *const expected_name[] = {
 static const char *const expected_move[] = {
     /*             A F Z G N S O R L A E R */
     /* ABSENT     */ ". x x . . . . . . . . .",
-    /* FREE       */ "x . x . . x x . . . . x",
+    /* FREE       */ "x . x x . x x . . . . x",
     /* ZEROED     */ "x . . x . x x . x x . .",
     /* GRANTED    */ ". . x . x . x . . . . .",
     /* NURSERY    */ ". x . . . . x . . . . .",

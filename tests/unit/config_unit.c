@@ -22,17 +22,23 @@
 #define IS_TEXT 4
 #define IS_CHOICE_HUGE 5
 #define IS_CHOICE_LEVEL 6
+#define IS_CHOICE_VERIFY 7
+#define IS_BOOL 8
 #define NUMBER_SIZE(v) (v)
 #define NUMBER_COUNT(v) (v)
 #define NUMBER_MS(v) (v)
 #define NUMBER_TEXT(v) 0
 #define NUMBER_CHOICE_HUGE(v) (v)
 #define NUMBER_CHOICE_LEVEL(v) (v)
+#define NUMBER_CHOICE_VERIFY(v) (v)
+#define NUMBER_BOOL(v) (v)
 #define TEXT_SIZE(v) ""
 #define TEXT_COUNT(v) ""
 #define TEXT_MS(v) ""
 #define TEXT_TEXT(v) (v)
 #define TEXT_CHOICE_HUGE(v) ((const char *[]){ "auto", "never" }[v])
+#define TEXT_CHOICE_VERIFY(v) ((const char *[]){ "off", "roots", "full" }[v])
+#define TEXT_BOOL(v) ((const char *[]){ "no", "yes" }[v])
 #define TEXT_CHOICE_LEVEL(v) ((const char *[]){ "error", "warning", "info", "debug" }[v])
 
 static const struct { const char *name; int kind; uint64_t number, least, most; bool reload; const char *help; } rows[] = {
@@ -418,8 +424,10 @@ static void reloadable_is_what_the_list_says(void **state)
 {
     for (unsigned i = 0; i < ROWS; i++) {
         char line[96];
-        const char *value = rows[i].kind == IS_CHOICE_HUGE ? "never" : rows[i].kind == IS_CHOICE_LEVEL ? "debug" : "77";
-        snprintf(line, sizeof line, "%s = %s\n", rows[i].name, row_is_number(i) && rows[i].least > 77 ? "7777" : rows[i].most == 64 ? "7" : value);
+        const char *value = rows[i].kind == IS_CHOICE_HUGE ? "never" : rows[i].kind == IS_CHOICE_LEVEL ? "debug" :
+                            rows[i].kind == IS_CHOICE_VERIFY ? "full" : rows[i].kind == IS_BOOL ? "yes" : "77";
+        const char *number = rows[i].least > 7777 ? "777777" : rows[i].least > 77 ? "7777" : rows[i].most == 64 ? "7" : "77";
+        snprintf(line, sizeof line, "%s = %s\n", rows[i].name, row_is_number(i) ? number : value);
         config_free();
         file_write("");
         assert_int_equal(load(NULL), 0);

@@ -1,7 +1,7 @@
 /* eval.c — evaluates nodes: a machine with registers, an operand stack, and continuations in the heap.
  *
- * Registers (node, environment, result, segment) are in a frame of the thread's root stack. The operand stack is an array of this process
- * whose words a visitor reports. A frame of the evaluator on it is
+ * Registers (node, environment, result, segment) are in a frame of the thread's root stack. A frame of the evaluator on the operand stack
+ * (stack.c) is
  *
  *     operands that have been evaluated (of CALL, PRIMITIVE, LET: `index` of them; else none) · environment · node · index
  *
@@ -9,47 +9,15 @@
  * HANDLER, where an error stops (its "environment" is the procedure that hears of it).
  * A frame is pushed for a part that is neither in tail position nor simple; so tail calls need no stack.
  *
- * When the stack is full, or call/cc wants it, its frames move into segments of the heap, chained from the register `segment`; at BOTTOM
- * the topmost segment is copied back. A continuation is such a chain; nobody writes into a segment, so it can be entered any number of
- * times. This is the incremental stack/heap strategy of Clinger, Hartheimer and Ost ("Implementation strategies for first-class
- * continuations", 1999).
- *
  * At the beginning of each step all words of the stack belong to frames; a step that fails leaves it so.
  */
 #include "tests/clients/scheme/scheme.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-#define FRAME_WORDS 3u              /* without operands */
 
 enum next { NEXT_EVAL, NEXT_GIVE, NEXT_APPLY, NEXT_FAIL, NEXT_DONE };
 
 static struct node *node_of_register(const struct scheme *s) { return s->r->node; }
-
-/* ---- The operand stack ---- */
-
-static void stack_visit(void *argument, morph_root_report report, void *to)
-{
-    struct scheme *s = argument;
-    for (size_t i = 0; i < s->top; i++)
-        if (is_object(s->stack[i]))
-            report(to, (void **)&s->stack[i]);
-}
-
-bool eval_begin(struct scheme *s)
-{
-    s->stack = malloc(STACK_WORDS * sizeof *s->stack);
-    s->top = 0;
-    return (s->stack && morph_thread_on_roots(s->me, stack_visit, s) == 0) || scheme_fail(s, "%s", morph_strerror(MORPH_EMEMORY));
-}
-
-void eval_end(struct scheme *s)
-{
-    morph_thread_on_roots(s->me, NULL, NULL);
-    free(s->stack);
-    s->stack = NULL;
-}
 
 static void eval_frame_push(struct scheme *s, uint32_t index)
 {
@@ -58,83 +26,6 @@ static void eval_frame_push(struct scheme *s, uint32_t index)
     at[1] = s->r->node;
     at[2] = fixnum(index);
     s->top += FRAME_WORDS;
-}
-
-/* Words of the frame that ends at `top`. */
-static size_t frame_words(const struct scheme *s, size_t top)
-{
-    enum kind kind = kind_of(s->stack[top - 2]);
-    bool operands = kind == KIND_NODE_CALL || kind == KIND_NODE_PRIMITIVE || kind == KIND_NODE_LET;
-    return FRAME_WORDS + (operands ? (size_t)fixnum_of(s->stack[top - 1]) : 0);
-}
-
-static void stack_bottom(struct scheme *s)
-{
-    s->stack[0] = NIL;
-    s->stack[1] = BOTTOM;
-    s->stack[2] = fixnum(0);
-    s->top = FRAME_WORDS;
-}
-
-/* A segment of the words from `from` to `to`, on top of `below`. */
-static value segment_new(struct scheme *s, size_t from, size_t to, value below)
-{
-    s->r->first = below;
-    struct segment *segment = array_new(s, KIND_SEGMENT, to - from);
-    if (!segment)
-        return NULL;
-    store(s, segment, &segment->next, s->r->first);
-    morph_copy_refs(s->me, segment, segment->word, s->stack + from, to - from);
-    return segment;
-}
-
-/* Where the stack is cut into segments, from the top down; the last cut is above BOTTOM. */
-static unsigned segments_cut(const struct scheme *s, size_t cut[STACK_WORDS / SEGMENT_WORDS + 1])
-{
-    unsigned cuts = 0;
-    size_t end = s->top;
-    for (size_t at = s->top; at > FRAME_WORDS; ) {
-        at -= frame_words(s, at);
-        if (end - at >= SEGMENT_WORDS || at == FRAME_WORDS)
-            end = cut[cuts++] = at;
-    }
-    return cuts;
-}
-
-/* All frames move into segments. */
-static bool stack_spill(struct scheme *s)
-{
-    size_t cut[STACK_WORDS / SEGMENT_WORDS + 1];
-    unsigned cuts = segments_cut(s, cut);
-    struct { value chain; } *f = frame_push(s, sizeof *f);
-    if (!f)
-        return false;
-    f->chain = s->r->segment;
-    for (unsigned i = cuts; i > 0 && f->chain; i--)
-        f->chain = segment_new(s, cut[i - 1], i > 1 ? cut[i - 2] : s->top, f->chain);
-    bool fine = f->chain != NULL;
-    if (fine) {
-        s->r->segment = f->chain;
-        stack_bottom(s);
-    }
-    frame_pop(s, f);
-    return fine;
-}
-
-/* At BOTTOM: the frames of the topmost segment come back. */
-static void stack_refill(struct scheme *s)
-{
-    struct segment *segment = s->r->segment;
-    size_t count = (morph_object_bytes(segment) - sizeof *segment) / sizeof(value);
-    memcpy(s->stack + FRAME_WORDS, segment->word, count * sizeof(value));
-    s->top = FRAME_WORDS + count;
-    s->r->segment = segment->next;
-}
-
-/* Room for so many words and the margin. Only where all words belong to frames. */
-static bool stack_reserve(struct scheme *s, size_t words)
-{
-    return s->top + words + STACK_MARGIN <= STACK_WORDS || stack_spill(s);
 }
 
 /* ---- Simple nodes ---- */
@@ -239,9 +130,8 @@ static enum next eval_if(struct scheme *s)
     return test ? choose(s, test) : NEXT_FAIL;
 }
 
-static enum next give_if(struct scheme *s, uint32_t index)
+static enum next give_if(struct scheme *s, UNUSED uint32_t index)
 {
-    (void)index;
     return choose(s, s->r->result);
 }
 
@@ -304,9 +194,8 @@ static enum next eval_set(struct scheme *s)
     return v ? set_variable(s, v) : NEXT_FAIL;
 }
 
-static enum next give_set(struct scheme *s, uint32_t index)
+static enum next give_set(struct scheme *s, UNUSED uint32_t index)
 {
-    (void)index;
     return set_variable(s, s->r->result);
 }
 
@@ -575,7 +464,7 @@ static enum next unwind(struct scheme *s)
             stack_refill(s);
             continue;
         }
-        s->top -= frame_words(s, s->top);
+        s->top -= stack_frame_words(s, s->top);
         if (node == HANDLER)
             break;
     }

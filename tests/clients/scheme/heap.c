@@ -208,27 +208,3 @@ value closure_new(struct scheme *s, value lambda, value environment)
 }
 
 value environment_new(struct scheme *s, uint64_t slots) { return array_new(s, KIND_ENVIRONMENT, slots); }
-
-/* ---- Lists from the operand stack ---- */
-
-void stack_push(struct scheme *s, value v) { s->stack[s->top++] = v; }
-
-value list_from_stack(struct scheme *s, size_t from, value tail)
-{
-    value list = tail;
-    while (s->top > from && list)
-        list = cons(s, s->stack[--s->top], list);
-    s->top = from;
-    return list;
-}
-
-value list_of(struct scheme *s, unsigned count, ...)
-{
-    size_t from = s->top;
-    va_list list;
-    va_start(list, count);
-    for (unsigned i = 0; i < count; i++)
-        stack_push(s, va_arg(list, value));
-    va_end(list);
-    return list_from_stack(s, from, NIL);
-}

@@ -3,8 +3,6 @@
 
 #include <stdio.h>
 
-#define UNUSED __attribute__((unused))
-
 static value not_a_pair(struct scheme *s, const char *name, value v)
 {
     char sentence[64];

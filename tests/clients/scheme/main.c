@@ -116,7 +116,7 @@ static int command_parse(struct command *command, int argc, char **argv)
 
 static bool scheme_begin(struct scheme *s)
 {
-    if (!symbols_begin(s) || !eval_begin(s))
+    if (!symbols_begin(s) || !stack_begin(s))
         return false;
     struct { value globals; } *f = frame_push(s, sizeof *f);
     if (!f)
@@ -136,7 +136,7 @@ static void scheme_end(struct scheme *s)
 {
     if (s->globals.index)
         morph_handle_free(s->me, s->globals);
-    eval_end(s);
+    stack_end(s);
     symbols_end(s);
     free(s->out.bytes);
     free(s->scratch.bytes);
@@ -202,9 +202,9 @@ static void stats_print(const struct scheme *s)
     morph_heap_stats stats;
     if (morph_heap_stats_get(s->heap, &stats) < 0)
         return;
-    fprintf(stderr, "scheme: %llu collections, %llu KiB alive after the last major one, %llu of %llu KiB granted, waited %llu times\n",
-            (unsigned long long)stats.collections, (unsigned long long)stats.live_bytes >> 10, (unsigned long long)stats.granted_bytes >> 10,
-            (unsigned long long)stats.limit_bytes >> 10, (unsigned long long)stats.waits);
+    fprintf(stderr, "scheme: %ju collections, %ju KiB alive after the last major one, %ju of %ju KiB granted, waited %ju times\n",
+            (uintmax_t)stats.collections, (uintmax_t)stats.live_bytes >> 10, (uintmax_t)stats.granted_bytes >> 10,
+            (uintmax_t)stats.limit_bytes >> 10, (uintmax_t)stats.waits);
 }
 
 int main(int argc, char **argv)

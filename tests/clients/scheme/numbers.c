@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define UNUSED __attribute__((unused))
-
 static bool is_number(value v) { return is_fixnum(v) || is_kind(v, KIND_FLONUM); }
 
 static double real_of(value v) { return is_fixnum(v) ? (double)fixnum_of(v) : flonum_of(v); }
@@ -88,10 +86,15 @@ static value fold(struct scheme *s, const char *name, operation combine, value u
     return argument[0];
 }
 
-static value number_add(struct scheme *s, value *argument, unsigned count) { return fold(s, "+", add, fixnum(0), argument, count); }
-static value number_subtract(struct scheme *s, value *argument, unsigned count) { return fold(s, "-", subtract, fixnum(0), argument, count); }
-static value number_multiply(struct scheme *s, value *argument, unsigned count) { return fold(s, "*", multiply, fixnum(1), argument, count); }
-static value number_divide(struct scheme *s, value *argument, unsigned count) { return fold(s, "/", divide, fixnum(1), argument, count); }
+#define FOLD(function, name, combine, unit)                                     \
+    static value function(struct scheme *s, value *argument, unsigned count)    \
+    {                                                                           \
+        return fold(s, name, combine, fixnum(unit), argument, count);           \
+    }
+FOLD(number_add, "+", add, 0)
+FOLD(number_subtract, "-", subtract, 0)
+FOLD(number_multiply, "*", multiply, 1)
+FOLD(number_divide, "/", divide, 1)
 
 /* ---- Comparing ---- */
 

@@ -196,9 +196,8 @@ static bool port_add(struct scheme *s, value *port)
     return true;
 }
 
-static value open_output_string(struct scheme *s, value *argument, unsigned count)
+static value open_output_string(struct scheme *s, UNUSED value *argument, UNUSED unsigned count)
 {
-    (void)argument, (void)count;
     s->r->first = morph_new_bytes(s->me, PORT_FIRST_BYTES);
     if (!s->r->first)
         return scheme_fail_memory(s);
@@ -208,9 +207,8 @@ static value open_output_string(struct scheme *s, value *argument, unsigned coun
     return port;
 }
 
-static value get_output_string(struct scheme *s, value *argument, unsigned count)
+static value get_output_string(struct scheme *s, value *argument, UNUSED unsigned count)
 {
-    (void)count;
     if (!is_kind(argument[0], KIND_PORT))
         return scheme_fail(s, "get-output-string: the argument is not a port");
     value string = string_new(s, NULL, port_of(argument[0])->used);

@@ -27,6 +27,8 @@
 
 #include <morphmem/morphmem.h>
 
+#define UNUSED __attribute__((unused))
+
 /* ---- Immediates -------------------------------------------------------------------------------------------------------- */
 
 typedef void *value;
@@ -132,6 +134,7 @@ struct node {
 #define STACK_WORDS     16384u      /* the operand stack; when it is full it moves into segments */
 #define SEGMENT_WORDS   1024u       /* of a segment, at least */
 #define STACK_MARGIN    2304u       /* of it, what is taken without asking: by simple nodes, apply, lists under construction */
+#define FRAME_WORDS     3u          /* of a frame of the evaluator, without operands */
 #define OPERANDS_MAX    1000u       /* parts of a node, slots of an environment, arguments of a call */
 #define SIMPLE_PARTS    8u
 #define SIMPLE_DEPTH    8u
@@ -195,9 +198,6 @@ value string_new(struct scheme *s, const char *bytes, uint64_t length);     /* b
 value vector_new(struct scheme *s, uint64_t length, value fill);
 value closure_new(struct scheme *s, value lambda, value environment);
 value environment_new(struct scheme *s, uint64_t slots);            /* empty: for the caller to initialise */
-value list_of(struct scheme *s, unsigned count, ...);
-value list_from_stack(struct scheme *s, size_t from, value tail);   /* of the stack's words from `from` on, which are popped */
-void stack_push(struct scheme *s, value v);
 value scheme_fail(struct scheme *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 value scheme_fail_memory(struct scheme *s);
 value scheme_fail_about(struct scheme *s, const char *sentence, value v);   /* "sentence: v" */
@@ -285,9 +285,19 @@ value rewrite_delay(struct scheme *s, value form);
 value rewrite_cons_stream(struct scheme *s, value form);
 value rewrite_quasiquote(struct scheme *s, value form, unsigned level, value scope);
 
+/* stack.c. Those about frames and segments only where all words belong to frames. */
+bool stack_begin(struct scheme *s);
+void stack_end(struct scheme *s);
+static inline void stack_push(struct scheme *s, value v) { s->stack[s->top++] = v; }
+value list_of(struct scheme *s, unsigned count, ...);
+value list_from_stack(struct scheme *s, size_t from, value tail);   /* of the stack's words from `from` on, which are popped */
+size_t stack_frame_words(const struct scheme *s, size_t top);       /* of the frame that ends at `top` */
+void stack_bottom(struct scheme *s);                                /* nothing but BOTTOM */
+bool stack_spill(struct scheme *s);                                 /* all frames move into segments */
+void stack_refill(struct scheme *s);                                /* at BOTTOM: those of the topmost segment come back */
+bool stack_reserve(struct scheme *s, size_t words);                 /* room for so many, and the margin */
+
 /* eval.c */
-bool eval_begin(struct scheme *s);
-void eval_end(struct scheme *s);
 value eval_node(struct scheme *s, value node);
 
 /* primitives.c and its family */

@@ -4,8 +4,6 @@
 #include <ctype.h>
 #include <string.h>
 
-#define UNUSED __attribute__((unused))
-
 static bool string_check(struct scheme *s, const char *name, value v)
 {
     return is_kind(v, KIND_STRING) || scheme_fail(s, "%s: not a string", name);

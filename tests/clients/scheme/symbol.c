@@ -62,6 +62,7 @@ uint64_t symbols_live(struct scheme *s)
     for (uint64_t i = 0; i < slot_count(); i++) {
         value seen = slot_read(s, i);
         live += seen && seen != EMPTY;
+        morph_poll(s->me);
     }
     return live;
 }
@@ -85,6 +86,7 @@ static bool symbols_renew(struct scheme *s)
             value symbol = *slot == EMPTY ? NULL : morph_weak_read(s->me, slot);
             if (symbol)
                 symbol_place(s, symbol);
+            morph_poll(s->me);
         }
     }
     frame_pop(s, f);

@@ -1,4 +1,4 @@
-/* syntax.c — the special forms: a table of who compiles which. Those that come down to others are rewritten (derived.c) and compiled again.
+/* syntax.c — the special forms: a table of who compiles which. Those that come down to others are rewritten (derived.c), then compiled.
  *
  * A symbol is reserved by the number in it; where a program binds the name as a variable it is an ordinary one. */
 #include "tests/clients/scheme/scheme.h"
@@ -32,9 +32,8 @@ static value compile_rewritten(struct scheme *s, rewriter rewrite, value form, v
 
 /* ---- Plain forms ---- */
 
-static value compile_quote(struct scheme *s, value form, value scope)
+static value compile_quote(struct scheme *s, value form, UNUSED value scope)
 {
-    (void)scope;
     return list_length(form) == 2 ? node_of(s, KIND_NODE_CONSTANT, car(cdr(form))) : malformed(s, form);
 }
 
@@ -87,11 +86,11 @@ static value compile_definition(struct scheme *s, value form, value scope)
     if (length < 3)
         return malformed(s, form);
     value target = car(cdr(form)), rest = cdr(cdr(form));
-    if (is_pair(target))
-        return is_kind(car(target), KIND_SYMBOL) ? compile_setter(s, KIND_NODE_DEFINE, car(target), cdr(target), rest, scope) : malformed(s, form);
-    value given = car(rest);
-    if (length != 3 || !is_kind(target, KIND_SYMBOL))
+    if (!is_kind(is_pair(target) ? car(target) : target, KIND_SYMBOL) || (!is_pair(target) && length != 3))
         return malformed(s, form);
+    if (is_pair(target))
+        return compile_setter(s, KIND_NODE_DEFINE, car(target), cdr(target), rest, scope);
+    value given = car(rest);
     if (is_pair(given) && is_syntax(car(given), scope, SYNTAX_LAMBDA) && list_length(given) >= 3)
         return compile_setter(s, KIND_NODE_DEFINE, target, car(cdr(given)), cdr(cdr(given)), scope);
     return compile_setter(s, KIND_NODE_DEFINE, target, NULL, given, scope);
@@ -281,9 +280,8 @@ static value compile_quasiquote(struct scheme *s, value form, value scope)
     return node;
 }
 
-static value compile_nothing(struct scheme *s, value form, value scope)
+static value compile_nothing(struct scheme *s, value form, UNUSED value scope)
 {
-    (void)scope;
     return scheme_fail_about(s, "this does not stand alone", form);
 }
 

@@ -3,8 +3,6 @@
 
 #include <stdio.h>
 
-#define UNUSED __attribute__((unused))
-
 /* ---- Errors ---- */
 
 /* (error message irritant ...): the message as it is displayed, the irritants as they are written. */

@@ -130,21 +130,18 @@ static bool key_check(struct scheme *s, const char *name, value *argument)
     return !table_of(argument[0])->by_text || is_kind(argument[1], KIND_STRING) || scheme_fail(s, "%s: the key is not a string", name);
 }
 
-static value make_hash_table(struct scheme *s, value *argument, unsigned count)
+static value make_hash_table(struct scheme *s, UNUSED value *argument, UNUSED unsigned count)
 {
-    (void)argument, (void)count;
     return table_new(s, false);
 }
 
-static value make_string_hash_table(struct scheme *s, value *argument, unsigned count)
+static value make_string_hash_table(struct scheme *s, UNUSED value *argument, UNUSED unsigned count)
 {
-    (void)argument, (void)count;
     return table_new(s, true);
 }
 
-static value is_hash_table(struct scheme *s, value *argument, unsigned count)
+static value is_hash_table(UNUSED struct scheme *s, value *argument, UNUSED unsigned count)
 {
-    (void)s, (void)count;
     return boolean(is_kind(argument[0], KIND_TABLE));
 }
 
@@ -156,17 +153,15 @@ static value hash_table_ref(struct scheme *s, value *argument, unsigned count)
     return entry ? entry[1] : count == 3 ? argument[2] : scheme_fail_about(s, "hash-table-ref: no such key", argument[1]);
 }
 
-static value hash_table_set(struct scheme *s, value *argument, unsigned count)
+static value hash_table_set(struct scheme *s, value *argument, UNUSED unsigned count)
 {
-    (void)count;
     if (!key_check(s, "hash-table-set!", argument))
         return NULL;
     return table_put(s, argument[0], argument[1], argument[2]) ? UNSPECIFIED : NULL;
 }
 
-static value hash_table_delete(struct scheme *s, value *argument, unsigned count)
+static value hash_table_delete(struct scheme *s, value *argument, UNUSED unsigned count)
 {
-    (void)count;
     if (!key_check(s, "hash-table-delete!", argument))
         return NULL;
     value *entry = table_find(s, argument[0], argument[1]);
@@ -179,18 +174,18 @@ static value hash_table_delete(struct scheme *s, value *argument, unsigned count
     return TRUE;
 }
 
-static value hash_table_count(struct scheme *s, value *argument, unsigned count)
+static value hash_table_count(struct scheme *s, value *argument, UNUSED unsigned count)
 {
-    (void)count;
     return table_check(s, "hash-table-count", argument[0]) ? fixnum((int64_t)table_of(argument[0])->live) : NULL;
 }
 
-/* A list of the keys (which 0) or contents (1). argument[0] becomes the vector, argument[1] the list. */
+/* A list of the keys (which 0) or contents (1). argument[0] becomes the vector; the list grows behind the arguments, in the margin. */
 static value table_list(struct scheme *s, value *argument, unsigned which)
 {
     argument[0] = table_of(argument[0])->entry;
-    s->stack[s->top++] = NIL;           /* behind the arguments, within the margin */
+    stack_push(s, NIL);
     for (uint64_t i = 0; i < vector_length(argument[0]); i += 2) {
+        morph_poll(s->me);
         value *entry = vector_items(argument[0]) + i;
         if (entry[0] == EMPTY || entry[0] == DELETED)
             continue;
@@ -202,15 +197,13 @@ static value table_list(struct scheme *s, value *argument, unsigned which)
     return s->stack[--s->top];
 }
 
-static value hash_table_keys(struct scheme *s, value *argument, unsigned count)
+static value hash_table_keys(struct scheme *s, value *argument, UNUSED unsigned count)
 {
-    (void)count;
     return table_check(s, "hash-table-keys", argument[0]) ? table_list(s, argument, 0) : NULL;
 }
 
-static value hash_table_values(struct scheme *s, value *argument, unsigned count)
+static value hash_table_values(struct scheme *s, value *argument, UNUSED unsigned count)
 {
-    (void)count;
     return table_check(s, "hash-table-values", argument[0]) ? table_list(s, argument, 1) : NULL;
 }
 

@@ -1,8 +1,6 @@
 /* vectors.c — primitives on vectors, most of them made of the library's operations on many references at once. */
 #include "tests/clients/scheme/scheme.h"
 
-#define UNUSED __attribute__((unused))
-
 static bool vector_check(struct scheme *s, const char *name, value v)
 {
     return is_kind(v, KIND_VECTOR) || scheme_fail(s, "%s: not a vector", name);

@@ -15,7 +15,11 @@
 (print "wave: " (wave (* 200 scale)))
 
 ; Garbage is made at each level on the way back.
-(define (labels n) (if (= n 0) '() (let ((rest (labels (- n 1)))) (cons (number->string n) (if (= 0 (modulo n 1000)) (cons 'mark rest) rest)))))
+(define (labels n)
+  (if (= n 0)
+      '()
+      (let ((rest (labels (- n 1))))
+        (cons (number->string n) (if (= 0 (modulo n 1000)) (cons 'mark rest) rest)))))
 (print "labels: " (length (labels (* 5000 scale))))
 
 ; Operands that wait on the stack while deeper ones are evaluated.

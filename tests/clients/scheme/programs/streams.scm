@@ -49,7 +49,11 @@
 (print "reentered: " (force promise) " " (begin (set! count 10) (force promise)))
 
 ; Church's numerals: numbers are closures.
-(define (church n) (if (= n 0) (lambda (f) (lambda (x) x)) (let ((less (church (- n 1)))) (lambda (f) (let ((g (less f))) (lambda (x) (f (g x))))))))
+(define (church n)
+  (if (= n 0)
+      (lambda (f) (lambda (x) x))
+      (let ((less (church (- n 1))))
+        (lambda (f) (let ((g (less f))) (lambda (x) (f (g x))))))))
 (define (number church) ((church (lambda (n) (+ n 1))) 0))
 (define (times a b) (lambda (f) (a (b f))))
 (define (power a b) (b a))

@@ -52,7 +52,8 @@
 (define by-symbol (make-hash-table))
 (for-each-word (lambda (word) (hash-table-update! by-symbol (string->symbol word) (lambda (n) (+ n 1)) 0)) text)
 (define (same? word) (= (hash-table-ref counts word) (hash-table-ref by-symbol (string->symbol word))))
-(print "by symbol: " (hash-table-count by-symbol) ", the same: " (null? (filter (lambda (word) (not (same? word))) (hash-table-keys counts))))
+(define others (filter (lambda (word) (not (same? word))) (hash-table-keys counts)))
+(print "by symbol: " (hash-table-count by-symbol) ", the same: " (null? others))
 
 ; Rare words are deleted; a long string is made of what is left.
 (for-each (lambda (word) (when (< (hash-table-ref counts word) 20) (hash-table-delete! counts word))) (hash-table-keys counts))

@@ -1,0 +1,3 @@
+/* being written */
+#include "tests/lib/client.h"
+int main(void) { return 77; }
