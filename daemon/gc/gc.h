@@ -282,7 +282,8 @@ bool gc_grant_ahead(struct gc *gc, struct mm_cell *ret_cell);
 /* Blocks that may still be granted to the client without eating what collections need. */
 uint64_t gc_room_blocks(const struct gc *gc);
 
-/* What to do when the limit is reached: true if a collection was asked for (come again), false if all has been tried. */
+/* What to do when the limit is reached: true if something was reclaimed or a collection asked for (come again), false if all has been
+ * tried. */
 bool gc_at_limit(struct gc *gc, uint32_t slot);
 
 /* ---- roots.c: letters ---- */

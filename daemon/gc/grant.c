@@ -49,6 +49,11 @@ static void request_for_nursery(struct gc *gc)
 bool gc_at_limit(struct gc *gc, uint32_t slot)
 {
     struct slot_end *end = &gc->heap->slot[slot];
+    bool reclaimed = false;
+    for (unsigned i = 0; i < 64 && gc_background_step(gc); i++)         /* what the last collection found dead comes first */
+        reclaimed = true;
+    if (reclaimed)
+        return true;
     if (end->ladder >= 2)
         return false;
     /* A minor collection helps if there is something in the nursery. */

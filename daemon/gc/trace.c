@@ -390,7 +390,9 @@ static inline void fetch_ahead(const struct gc_tracer *tracer, uint64_t off)
     uint64_t mask = type->scan == GC_SCAN_MASK ? type->mask : type->scan == GC_SCAN_VECTOR ? 0xff : 0;
     for (unsigned i = 0; mask && i < 4; i++, mask &= mask - 1) {
         uint64_t at = off + MM_HEADER_BYTES + (uint64_t)__builtin_ctzll(mask) * 8;
-        uint64_t to = (at < gc->heap->view.bytes ? mm_load_relaxed((const uint64_t *)(base + at)) : 0) - bias;
+        if (at >> MM_BLOCK_SHIFT != off >> MM_BLOCK_SHIFT)
+            return;                     /* the next block may not even be mapped */
+        uint64_t to = mm_load_relaxed((const uint64_t *)(base + at)) - bias;
         if (to < gc->heap->view.bytes)
             __builtin_prefetch(base + to);
     }
