@@ -4,7 +4,7 @@
 set -eu
 : "${srcdir:=.}" "${MORPHMEMCTL:?}"
 
-for example in readme compiler pool; do
+for example in readme compiler pool server roots; do
     "$MORPHMEMCTL" run -- "tests/clients/example_$example" >"examples-$example.out" 2>"examples-$example.err" || {
         cat "examples-$example.out" "examples-$example.err" >&2
         echo "example_$example failed" >&2

@@ -128,18 +128,23 @@ void gc_help_prepare(struct gc *gc)
     const struct receipt *last = &gc->last;
     uint64_t moved = last->copied_bytes + last->promoted_bytes + last->marked_bytes;
     bool parallel = others.workers > 1 && (moved > WORTH_BYTES || gc->kind != MM_COLLECT_MINOR || CONFIG(stress));
+    pthread_mutex_lock(&gc->lock);
     gc->tracers = parallel ? others.workers : 1;
-    gc->help_over = !parallel;
-    gc->help_idle = gc->helped = 0;
+    gc->helped = 0;
     gc->shared.count = 0;
     for (unsigned i = 0; i < GC_MAX_TRACERS; i++)
         gc->tracer[i].parallel = parallel;
+    gc->help_over = true;               /* until helpers are asked: a job of the last collection may only now come round */
+    pthread_mutex_unlock(&gc->lock);
 }
 
 void gc_help_wanted(struct gc *gc)
 {
     if (!gc->tracer[0].parallel || (held(&gc->tracer[0]) < SURPLUS_OBJECTS && !CONFIG(stress)))
         return;
+    pthread_mutex_lock(&gc->lock);
+    gc->help_over = false;
+    pthread_mutex_unlock(&gc->lock);
     for (unsigned i = 1; i < gc->tracers; i++) {
         struct gc_helper *helper = &gc->helper[i];
         if (mm_load_acquire(&helper->posted))

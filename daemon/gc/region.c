@@ -45,6 +45,7 @@ static bool survivor_open(struct gc_tracer *tracer, struct gc_region *region)
     lock(tracer);
     gc->young[gc->young_count++] = block;               /* there is room for every block that can be had */
     unlock(tracer);
+    gc_cards_fill(gc, block, 1, MM_CARD_YOUNG);         /* stores into survivors are nobody's business (R4) */
     mm_store_relaxed(&gc->space[block], (uint8_t)GC_TO);
     *region = (struct gc_region){ gc_off(block), gc_off(block) + MM_BLOCK_BYTES, block };
     return true;

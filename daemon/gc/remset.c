@@ -180,6 +180,8 @@ static bool grant_walk(struct gc *gc, struct gc_grant *grant)
             line++;
             continue;
         }
+        if (here && last < line * MM_LINE_BYTES)        /* it has filled the hole before to the last byte, and comes here next */
+            return false;
         uint32_t end = line;
         while (end < MM_BLOCK_LINES && gc_bit(grant->holes, end))
             end++;

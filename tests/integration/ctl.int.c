@@ -220,7 +220,7 @@ static void assert_group(const json_t *object, const char *group)
 
 static void without_a_daemon_one_sentence_says_so(void **state)
 {
-    static const char *const command[] = { "stats", "heaps", "heaps --closed 3", "types 1", "config", "--json stats", "heaps --json" };
+    static const char *const command[] = { "stats", "heaps", "heaps --closed 3", "types 1", "gc 1", "log", "config", "--json stats", "heaps --json" };
     char dir[64], sentence[256];
     test_dir_make(dir, 0);
     snprintf(sentence, sizeof sentence, "%s/socket", dir);
@@ -256,7 +256,7 @@ static void wrong_usage_is_told(void **state)
 
 static void help_names_everything(void **state)
 {
-    expect_text(0, "--help", "stats", "heaps", "types", "config", "doctor", "run", "--json", "--socket", "exit codes:", NULL);
+    expect_text(0, "--help", "stats", "heaps", "types", "gc", "log", "config", "doctor", "run", "--json", "--socket", "exit codes:", NULL);
     expect_text(0, "run --help", "--limit SIZE", "--keep-log", NULL);
     expect_text(0, "types -h", "--top N", NULL);
     expect_text(0, "--version", "morphmemctl ", NULL);
@@ -367,6 +367,121 @@ static void types_are_counted_and_sorted(void **state)
     morph_arena_free(arena);
     client_close(&client);
     test_daemon_stop(daemon);
+}
+
+/* ---- Collections ---- */
+
+static struct client collected_open(const char *name)
+{
+    struct client client = { 0 };
+    assert_ok(morph_heap_open(&client.heap, &(morph_options){ .mode = MORPH_RUNTIME, .name = name, .limit_bytes = 32 * MiB, .no_autospawn = true }));
+    assert_ok(morph_thread_attach(client.heap, &client.me));
+    client.id = morph_heap_id(client.heap);
+    return client;
+}
+
+static void gc_collects_and_says_so(void **state)
+{
+    struct test_daemon *daemon = test_daemon_start("--stop-deadline=30", "--gc-log", NULL);
+    struct client client = collected_open("gathered"), compiler = client_open("compiler", 8 * MiB);
+    expect_text(0, "heaps", "PAUSE p99  CYCLES", NULL);
+    morph_native_enter(client.me);
+    char sentence[96];
+    snprintf(sentence, sizeof sentence, "heap %llu, cycle 1: minor collection, paused ", (unsigned long long)client.id);
+    expect_text(0, format("gc --minor %llu", client.id), sentence, " alive, ", " freed, ", NULL);
+    expect_text(0, format("gc %llu", client.id), "cycle 2: major collection", NULL);
+    json_t *json = expect_json(0, format("gc --compact --json %llu", client.id));
+    assert_group(json, "receipt");
+    assert_string_equal(json_string_value(json_object_get(json, "kind")), "compact");
+    assert_int_equal(number_of(json, "heap"), client.id);
+    assert_int_equal(number_of(json, "number"), 3);
+    json_decref(json);
+    morph_native_leave(client.me);
+    expect_text(0, "heaps", " 1 minor, 2 major ", NULL);
+    expect_text(0, "stats", "1 minor, 2 major, 0 put off; ", NULL);
+    assert_true(test_daemon_logged(daemon, "collected heap="));
+    snprintf(sentence, sizeof sentence, "thread %d did not stop in time", (int)getpid());
+    expect_complaint(1, format("gc %llu", client.id), sentence);
+    expect_complaint(1, format("gc %llu", compiler.id), "heaps of this mode cannot do that");
+    expect_complaint(1, "gc 999", "there is no such heap");
+    expect_complaint(2, "gc", "usage: morphmemctl gc");
+    expect_complaint(2, "gc all", "'all' is not the number of a heap");
+    client_close(&client);
+    client_close(&compiler);
+    test_daemon_stop(daemon);
+}
+
+static void log_tells_a_line_a_collection(void **state)
+{
+    struct test_daemon *daemon = test_daemon_start(NULL);
+    struct client first = collected_open("first"), second = collected_open("second");
+    for (unsigned i = 0; i < 5; i++)
+        assert_ok(morph_collect(i % 2 ? first.me : second.me, i == 3 ? MORPH_COLLECT_MAJOR : MORPH_COLLECT_MINOR));
+    struct tool tool = tool_expect(0, "log");
+    assert_int_equal(lines_of(tool.text), 5);
+    char *at = tool.text;
+    for (unsigned i = 0; i < 5; i++) {
+        char pattern[96];
+        snprintf(pattern, sizeof pattern, " heap=%llu cycle=%u kind=%s reason=ASKED pause=", (unsigned long long)(i % 2 ? first.id : second.id), i / 2 + 1,
+                 i == 3 ? "major" : "minor");
+        assert_int_equal(strncmp(at, "time=20", 7), 0);
+        char *end = strchr(at, '\n');
+        *end = 0;
+        if (!strstr(at, pattern))
+            fail_msg("no '%s' in '%s'", pattern, at);
+        for (char *pair = strtok(at, " "); pair; pair = strtok(NULL, " "))
+            assert_non_null(strchr(pair, '='));
+        at = end + 1;
+    }
+    tool_free(&tool);
+    tool = tool_expect(0, format("log --json %llu", first.id));
+    assert_int_equal(lines_of(tool.text), 2);
+    json_t *json = json_loads(strtok(tool.text, "\n"), 0, NULL);
+    assert_group(json, "receipt");
+    json_decref(json);
+    tool_free(&tool);
+    expect_complaint(1, "log 999", "there is no such heap");
+    expect_complaint(2, "log trees", "'trees' is not the number of a heap");
+    expect_complaint(2, "heaps -f", "invalid option -- 'f'");
+    client_close(&first);
+    client_close(&second);
+    test_daemon_stop(daemon);
+}
+
+static off_t bytes_of(int fd)
+{
+    struct stat st;
+    assert_int_equal(fstat(fd, &st), 0);
+    return st.st_size;
+}
+
+static void log_follows_until_it_is_stopped(void **state)
+{
+    struct test_daemon *daemon = test_daemon_start(NULL);
+    struct client client = collected_open("followed");
+    struct tool all = tool_start_as((uid_t)-1, "log -f"), one = tool_start_as((uid_t)-1, format("log -f %llu", client.id));
+    struct tool last = tool_start_as((uid_t)-1, "log --follow --json");
+    for (off_t before = 0; before < 1000; ) {           /* each comes while it is followed */
+        assert_ok(morph_collect(client.me, MORPH_COLLECT_MINOR));
+        if (!test_wait_until(bytes_of(all.out) > before && bytes_of(one.out) > before && bytes_of(last.out) > before, END_MS))
+            fail_msg("nothing was told");
+        before = bytes_of(all.out);
+    }
+    assert_int_equal(kill(all.pid, SIGINT), 0);
+    tool_wait(&all);
+    assert_int_equal(all.code, 0);
+    assert_true(lines_of(all.text) >= 2);
+    client_close(&client);
+    tool_wait(&one);                                    /* its heap has ended */
+    assert_int_equal(one.code, 0);
+    assert_string_equal(one.complaint, "");
+    test_daemon_stop(daemon);
+    tool_wait(&last);
+    assert_int_equal(last.code, 3);
+    assert_non_null(strstr(last.text, "\"kind\":\"minor\""));
+    tool_free(&all);
+    tool_free(&one);
+    tool_free(&last);
 }
 
 static void config_tells_every_option(void **state)
@@ -669,6 +784,9 @@ int main(int argc, char **argv)
         test_case(heaps_come_and_go_in_the_table),
         test_case(hostile_names_do_not_break_the_table),
         test_case(types_are_counted_and_sorted),
+        test_case(gc_collects_and_says_so),
+        test_case(log_tells_a_line_a_collection),
+        test_case(log_follows_until_it_is_stopped),
         test_case(config_tells_every_option),
         test_case(doctor_works_with_and_without_a_daemon),
         test_case(output_that_cannot_be_written_is_an_error),

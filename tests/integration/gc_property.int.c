@@ -327,8 +327,8 @@ static void spread(struct player *p, unsigned count, uint8_t mark, bool all)
                 count = push(p, count, n->ref[i], mark);
         }
         more = false;
-        for (unsigned i = 0; i < NODES && !all; i++)
-            if (p->node[i].used && p->node[i].marks & mark && p->node[i].kind == EPHEMERON)
+        for (unsigned i = 0; i < NODES; i++)        /* `all`: of ephemerons that are not marked too, which a marked key can bring to life */
+            if (p->node[i].used && p->node[i].kind == EPHEMERON && (all || p->node[i].marks & mark))
                 for (uint32_t k = 0; k < p->node[i].refs; k += 2)
                     if (p->node[i].ref[k] >= 0 && p->node[p->node[i].ref[k]].marks & mark)
                         count = push(p, count, p->node[i].ref[k + 1], mark);
@@ -836,9 +836,7 @@ static void collect(struct player *p)
 static void native(struct player *p)
 {
     morph_native_enter(p->me);
-    if (pick(p, 4) == 0)
-        nanosleep(&(struct timespec){ .tv_nsec = (long)pick(p, 300000) }, NULL);
-    else
+    for (uint64_t turns = pick(p, 4) ? 1 : pick(p, 200); turns; turns--)
         sched_yield();
     morph_native_leave(p->me);
 }
@@ -870,6 +868,19 @@ static void look(struct player *p)
     walk(p, false);
 }
 
+/* What a node leads to, and what an ephemeron gives for it; not the node itself. */
+static unsigned push_behind(struct player *p, int n, uint8_t mark)
+{
+    unsigned count = 0;
+    for (uint32_t k = 0; k < p->node[n].refs; k++)
+        count = push(p, count, p->node[n].ref[k], mark);
+    for (unsigned i = 0; i < NODES; i++)
+        for (uint32_t k = 0; p->node[i].used && p->node[i].kind == EPHEMERON && k < p->node[i].refs; k += 2)
+            if (p->node[i].ref[k] == n)
+                count = push(p, count, p->node[i].ref[k + 1], mark);
+    return count;
+}
+
 /* Is every finalizer told whose object nothing else leads to, not even another such object? */
 static void finalizers_told(struct player *p)
 {
@@ -878,14 +889,11 @@ static void finalizers_told(struct player *p)
     memcpy(before, p->finalizer, sizeof before);
     for (unsigned i = 0; i < NODES; i++)
         p->node[i].marks &= (uint8_t)~SCRATCH;
-    unsigned todo = 0;
     for (unsigned i = 0; i < count; i++)
-        for (uint32_t k = 0; k < p->node[before[i].node].refs; k++)
-            todo = push(p, todo, p->node[before[i].node].ref[k], SCRATCH);
-    spread(p, todo, SCRATCH, true);
+        spread(p, push_behind(p, before[i].node, SCRATCH), SCRATCH, true);
     bool due[FINALIZERS];
     for (unsigned i = 0; i < count; i++)
-        due[i] = !(p->node[before[i].node].marks & (REACHED | SCRATCH));
+        due[i] = !(p->node[before[i].node].marks & (REACHED | SCRATCH)) && !p->node[before[i].node].dim;     /* dim: may be in the queue already */
     while (finalizer_take(p) && !p->complaint[0])
         ;
     for (unsigned i = 0; i < count; i++)

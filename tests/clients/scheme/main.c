@@ -116,7 +116,7 @@ static int command_parse(struct command *command, int argc, char **argv)
 
 static bool scheme_begin(struct scheme *s)
 {
-    if (!symbols_begin(s) || !stack_begin(s))
+    if (!text_add(s, &s->scratch, "", 1) || !symbols_begin(s) || !stack_begin(s))     /* scratch.bytes is never NULL */
         return false;
     struct { value globals; } *f = frame_push(s, sizeof *f);
     if (!f)
@@ -178,7 +178,7 @@ static char *file_read(struct scheme *s, const char *name, size_t *ret_length)
 
 static bool file_run(struct scheme *s, const char *name)
 {
-    size_t length;
+    size_t length = 0;
     morph_native_enter(s->me);
     char *text = file_read(s, name, &length);
     morph_native_leave(s->me);

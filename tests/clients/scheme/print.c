@@ -33,6 +33,8 @@ static bool text_add_word(struct scheme *s, struct text *text, const char *word)
 
 bool out_flush(struct scheme *s)
 {
+    if (s->out.used == 0)
+        return true;
     morph_native_enter(s->me);
     bool fine = fwrite(s->out.bytes, 1, s->out.used, stdout) == s->out.used && fflush(stdout) == 0;
     morph_native_leave(s->me);
