@@ -76,6 +76,8 @@ void morph__leave(struct morph__thread *thread)
     }
     thread->slot->roots_extra_bytes = 0;
     thread->slot->roots_overflow = 0;
+    if (thread->heap->collected && morph__status(thread->heap))         /* the daemon may have died between a cursor and its limit */
+        thread->slot->young_cursor = thread->slot->young_limit = thread->slot->old_cursor = thread->slot->old_limit = 0;
 }
 
 /* ---- What programs call ---- */
@@ -83,8 +85,8 @@ void morph__leave(struct morph__thread *thread)
 void morph_poll_slow(morph_thread *public_thread)
 {
     struct morph__thread *thread = morph__thread_of(public_thread);
-    if (!thread || thread->native || !(mm_load_seq_cst(&thread->heap->control->stop) & 1))
-        return;
+    if (!thread || thread->native || !(mm_load_seq_cst(&thread->heap->control->stop) & 1) || morph__status(thread->heap))
+        return;                                                 /* a lost heap's stop word stays as it was */
     morph__enter(thread, MM_SLOT_PARKED);
     park_while_stopped(thread);
     morph__leave(thread);

@@ -743,7 +743,6 @@ static void at_the_limit(void **state)
         assert_true(count < 1000000);
         assert_error(morph_thread_error(gc.me), MORPH_ENOMEM);
         list_check(frame[0], count, round * 7);
-        print_message("%u\n", count);
         assert_true(count >= 4 * MiB / 48 / 2);                     /* half of the limit at least was of use */
         assert_true(count * 10 >= most * 9);                        /* and nothing leaks from round to round */
         most = count > most ? count : most;
