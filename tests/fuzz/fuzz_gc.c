@@ -1,3 +1,0 @@
-/* being written */
-#include "tests/lib/client.h"
-int main(void) { return 77; }
