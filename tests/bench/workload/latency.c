@@ -12,30 +12,26 @@
 #define BATCH       10u
 #define LIMIT_BYTES ((uint64_t)640 << 20)
 
-static void *table_memory, **table_root;
+static struct entry **table;
 static uint32_t seed = 12345, sum;
 static struct histogram histogram;
 
 static struct entry *entry_new(struct place *place, uint32_t key, uint32_t fill)
 {
     uint32_t bytes = 64 + random_below(&seed, 449);
-    SUBJECT_ROOTS(root, 1);
-    unsigned char *payload = root[0] = place_bytes(place, bytes);
-    if (!payload)
-        subject_die("out of memory");
-    memset(payload, (int)(fill & 127), bytes);
     struct entry *entry = place_object(place, KIND_ENTRY);
-    if (!entry)
+    unsigned char *payload = place_bytes(place, bytes);
+    if (!entry || !payload)
         subject_die("out of memory");
-    *entry = (struct entry){ key, bytes, root[0] };
-    SUBJECT_ROOTS_END(root);
+    *entry = (struct entry){ key, bytes, payload };
+    memset(payload, (int)(fill & 127), bytes);
     return entry;
 }
 
 static void entry_replace(struct place *place, uint32_t i, uint32_t fill)
 {
-    struct entry *entry = entry_new(place, i, fill), **table = *table_root, *old = table[i];
-    place_store(place, table, &table[i], entry);
+    struct entry *old = table[i];
+    table[i] = entry_new(place, i, fill);
     if (SUBJECT_DROP == DROP_FREE) {
         place_free(place, old->payload);
         place_free(place, old);
@@ -45,7 +41,6 @@ static void entry_replace(struct place *place, uint32_t i, uint32_t fill)
 static inline void operation_run(struct place *place, uint32_t number)
 {
     uint32_t i = random_below(&seed, ENTRIES), kind = random_below(&seed, 100);
-    struct entry *const *table = *table_root;
     const struct entry *entry = table[i];
     if (kind < 80)
         sum += (uint32_t)entry->key + entry->payload[0] + entry->payload[entry->bytes - 1] + entry->bytes;
@@ -55,17 +50,12 @@ static inline void operation_run(struct place *place, uint32_t number)
 
 static void table_fill(struct place *place)
 {
-    table_root = subject_globals(&table_memory, 1);
-    struct entry **table = *table_root = place_table(place, ENTRIES);
+    table = place_table(place, ENTRIES);
     if (!table)
         subject_die("out of memory");
-    if (!SUBJECT_ROOTED)                                    /* there it is zero, and stores of another kind are not for it */
-        memset(table, 0, ENTRIES * sizeof *table);
-    for (uint32_t i = 0; i < ENTRIES; i++) {
-        struct entry *entry = entry_new(place, i, i);
-        table = *table_root;
-        place_store(place, table, &table[i], entry);
-    }
+    memset(table, 0, ENTRIES * sizeof *table);
+    for (uint32_t i = 0; i < ENTRIES; i++)
+        table[i] = entry_new(place, i, i);
 }
 
 static void operations_time(struct place *place, uint32_t operations)
@@ -83,7 +73,7 @@ static void operations_time(struct place *place, uint32_t operations)
 void latency_run(uint64_t operations)
 {
     struct place place;
-    subject_begin(ROLE_SERVER, LIMIT_BYTES);
+    subject_begin(LIMIT_BYTES);
     place_begin(&place, LIMIT_BYTES);
     table_fill(&place);
     for (uint32_t n = 0; n < operations / 10; n++)          /* unrecorded */
