@@ -76,7 +76,7 @@ morph_handle morph_handle_new_weak(morph_thread *thread, void *object) { return 
 static struct mm_handle *entry_of(morph_thread *public_thread, morph_handle handle, struct morph_heap **ret_heap)
 {
     struct morph__thread *thread = morph__thread_of(public_thread);
-    if (!thread || handle.index == 0 || handle.index >= thread->heap->control->handles_high)
+    if (!thread || handle.index == 0 || handle.index >= mm_load_relaxed(&thread->heap->control->handles_high))
         return NULL;
     *ret_heap = thread->heap;
     struct mm_handle *entry = &table(thread->heap)[handle.index];

@@ -319,8 +319,10 @@ static void from_space_choose(struct gc *gc)
     }
     rings_flag(gc, 0);
     gc->young_count = stay;
-    gc->receipt.young_bytes = (uint64_t)(gc->young_granted - stay) << MM_BLOCK_SHIFT;
-    gc->young_granted = stay;
+    gc->receipt.young_bytes = (uint64_t)(gc->young_granted > stay ? gc->young_granted - stay : 0) << MM_BLOCK_SHIFT;
+    /* Blocks that threads have been given and did not come to take do not fill the nursery alone: who waits for one would have one collection
+     * after the other made, with nothing to collect and no moment in between for those threads to run. */
+    gc->young_granted = stay < gc->young_blocks ? stay : gc->young_blocks - 1;
     gc->survivor_blocks = 0;
     gc->survivor_max = gc->young_blocks / 2 ? gc->young_blocks / 2 : 1;
 }

@@ -47,10 +47,12 @@ static void object_check(struct verify *v, uint64_t off)
     struct gc *gc = v->gc;
     uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
     enum gc_space space = (enum gc_space)gc->space[block];
-    uint64_t word0 = trace_header(gc, off);
-    if (space == GC_NOWHERE)
+    if (space == GC_NOWHERE) {          /* it may not even be mapped */
         found(v, "a reachable reference leads into memory that holds no objects", off);
-    else if (space == GC_TO)
+        return;
+    }
+    uint64_t word0 = trace_header(gc, off);
+    if (space == GC_TO)
         found(v, "a survivor block is still to-space", off);
     else if (!gc_bit(gc_starts(gc_block(gc, block)), trace_granule(off)))
         found(v, "a reachable reference leads to a place where no object starts", off);
