@@ -286,7 +286,7 @@ static void the_client_is_killed(void **state)
         morph_native_enter(me);
         for (unsigned i = 0; i < 2; i++)
             assert_true(test_child_read(&child[i], &ready, 1));
-        nanosleep(&(struct timespec){ .tv_nsec = (long)test_random_below(&random, 30000000) }, NULL);
+        nanosleep(&(struct timespec){ .tv_nsec = (long)test_random_below(&random, 30000000) }, NULL);      /* the random moment */
         morph_native_leave(me);
         assert_ok(nodes_add(me, node, frame, count, count + 300));
         count += 300;
