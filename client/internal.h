@@ -27,6 +27,18 @@
 
 #define MORPH_HIDDEN __attribute__((visibility("hidden")))
 
+/* What one thread did before it stopped happened before what another does after the resume: the order goes through the daemon, which
+ * ThreadSanitizer cannot see. */
+#if defined(__SANITIZE_THREAD__)
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#define MORPH__ORDER_ACQUIRE(address) __tsan_acquire(address)
+#define MORPH__ORDER_RELEASE(address) __tsan_release(address)
+#else
+#define MORPH__ORDER_ACQUIRE(address) ((void)(address))
+#define MORPH__ORDER_RELEASE(address) ((void)(address))
+#endif
+
 struct morph__type {
     struct morph_type_info info;        /* first: the public handle points here */
     struct morph_heap *heap;

@@ -140,7 +140,7 @@ static int set_send(struct morph__thread *thread, uint32_t number, void **object
 int morph_roots_report(morph_thread *public_thread, uint32_t number, void **object, uint32_t count)
 {
     struct morph__thread *thread = morph__thread_of(public_thread);
-    if (!thread || (count && !object) || count > 1u << 20)
+    if (!thread || thread->native || (count && !object) || count > 1u << 20)       /* NATIVE: a pause may be on */
         return public_thread && !thread ? MORPH_EFORKED : MORPH_EINVALID;
     struct morph__root_set **link = set_link(thread, number);
     if (!*link && count) {

@@ -45,6 +45,7 @@ static bool leave(struct morph__thread *thread)
         morph__ring_doorbell(thread->heap);
         park_while_stopped(thread);
     }
+    MORPH__ORDER_ACQUIRE(&thread->heap->control->stop);
     bool moved = stop >> 2 != thread->epoch;
     thread->epoch = stop >> 2;
     return moved;
@@ -55,6 +56,7 @@ static bool leave(struct morph__thread *thread)
 void morph__enter(struct morph__thread *thread, enum mm_slot_state state)
 {
     morph__roots_publish(thread);
+    MORPH__ORDER_RELEASE(&thread->heap->control->stop);
     (void)mm_xchg_seq_cst(&thread->slot->state, (uint32_t)state);
     if (mm_load_seq_cst(&thread->heap->control->stop) & 1)
         morph__ring_doorbell(thread->heap);                     /* the daemon may sleep until the last thread has stopped */

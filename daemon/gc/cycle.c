@@ -112,7 +112,7 @@ int gc_new(struct heap *heap, const struct gc_options *options)
         return -MORPH_EMEMORY;
     }
     for (unsigned i = 0; i < GC_MAX_TRACERS; i++)
-        gc->tracer[i] = (struct gc_tracer){ .gc = gc, .old_block = UINT32_MAX };
+        gc->tracer[i] = (struct gc_tracer){ .gc = gc, .old_block = { UINT32_MAX, UINT32_MAX } };
     sizes_init(gc, options);
     return 0;
 }

@@ -51,7 +51,8 @@ enum gc_block_flag {
     GC_REGION = 8,          /* a copy region lies in it */
     GC_GRANTED = 16,        /* old, and a thread fills its holes */
     GC_LISTED = 32,         /* in the list of blocks with free lines */
-    GC_RESCAN = 64          /* marked objects of it were not pushed: the mark stack was full */
+    GC_RESCAN = 64,         /* marked objects of it were not pushed: the mark stack was full */
+    GC_KEEPING = 128        /* one tracer makes its cards CLEAN; GC_KEPT follows */
 };
 
 /* The private side of a block: who starts where, who is alive, which lines are taken, which cards matter. Young blocks use `mark` for the
@@ -117,7 +118,7 @@ struct gc_tracer {
     uint32_t         queue_head, queue_count;
     struct gc_stack  weak, ephemerons;  /* objects met, to be looked at when the trace is over */
     struct gc_region survivor[2], old[2];       /* [0] small objects, [1] those longer than a line */
-    uint32_t         old_block;         /* whose holes old[0] takes, one after the other */
+    uint32_t         old_block[2];      /* whose holes these take, one after the other */
     uint64_t         copied_objects, copied_bytes, promoted_objects, promoted_bytes, kept_objects, kept_bytes, marked_objects, marked_bytes;
     bool             parallel, lies, starved;
 };

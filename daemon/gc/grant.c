@@ -54,6 +54,10 @@ bool gc_at_limit(struct gc *gc, uint32_t slot)
         reclaimed = true;
     if (reclaimed)
         return true;
+    if (end->ladder >= 2 && gc->young_blocks > gc->young_min) {
+        gc->young_blocks = gc->young_min;       /* and what is kept free for copying it */
+        return true;
+    }
     if (end->ladder >= 2)
         return false;
     /* A minor collection helps if there is something in the nursery. */
@@ -145,10 +149,10 @@ static bool grant_note(struct gc *gc, uint32_t slot, uint32_t block, const uint6
     return true;
 }
 
-/* The holes of a block with free lines. 0 and the cell, or -1: there is none. */
-static int holes_take(struct gc *gc, uint32_t slot, struct mm_cell *ret_cell)
+/* The holes of a block that has one for `bytes`. 0 and the cell, or -1: there is none. */
+static int holes_take(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)
 {
-    uint32_t block = reclaim_take_listed(gc);
+    uint32_t block = reclaim_take_listed(gc, bytes ? (bytes + MM_LINE_BYTES - 1) / MM_LINE_BYTES : 1);
     if (block == UINT32_MAX)
         return -1;
     struct gc_block *side = gc_block(gc, block);
@@ -185,7 +189,7 @@ static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cel
     }
     if ((gc->pretenured_blocks += OLD_CELL_BLOCKS) >= gc->probation_blocks)
         pretenure_probation(gc);
-    if (bytes <= MM_LINE_BYTES && holes_take(gc, slot, ret_cell) == 0)
+    if (bytes <= MM_LARGE_BYTES && holes_take(gc, slot, bytes, ret_cell) == 0)
         return 0;
     uint32_t block, count;
     bool zeroed;
@@ -241,11 +245,13 @@ static int collect(struct gc *gc, uint32_t slot, uint32_t kind)
     struct slot_end *end = &gc->heap->slot[slot];
     if (kind >= MM_COLLECTIONS)
         return -MORPH_EINVALID;
-    if (!end->collecting) {
+    if (!end->collecting || end->collect_request != end->request_now) {         /* an earlier one was given up by its thread */
+        end->collecting = 0;
         if (gc->phase != GC_IDLE)
             return HEAP_LATER_WORK;
         gc_request(gc, (enum mm_collection)kind, RECEIPT_ASKED);
         end->collecting = gc->ended + 1;
+        end->collect_request = end->request_now;
         return HEAP_LATER_WORK;
     }
     if (gc->phase != GC_IDLE || gc->ended < end->collecting || (gc->wanted && !gc->receipt.put_off))

@@ -8,6 +8,7 @@
 #include "daemon/gc/trace.h"
 
 #define LIST_LEAST_LINES 8u             /* fewer free lines are not worth a visit */
+#define LIST_LOOKS       16u            /* blocks looked at for a long hole */
 
 static uint32_t free_lines(const struct gc_block *side)
 {
@@ -54,17 +55,36 @@ void reclaim_list(struct gc *gc, uint32_t block)
     gc->listed[gc->listed_count++] = block;
 }
 
-uint32_t reclaim_take_listed(struct gc *gc)
+/* Has the block `lines` free lines in a row? */
+static bool hole_fits(const struct gc_block *side, uint32_t lines)
 {
-    while (!gc->listed_count)
-        if (!reclaim_sweep_step(gc))
-            return UINT32_MAX;
-    uint32_t block = gc->listed[--gc->listed_count];
-    struct gc_block *side = gc_block(gc, block);
-    side->flags &= (uint8_t)~GC_LISTED;
-    gc->old_free_lines -= free_lines(side);
-    heap_block_set_state(gc->heap, block, MM_BLOCK_OLD);
-    return block;
+    uint32_t row = 0;
+    for (uint32_t line = 0; line < MM_BLOCK_LINES && row < lines; line++)
+        row = gc_bit(side->line, line) ? 0 : row + 1;
+    return row >= lines;
+}
+
+uint32_t reclaim_take_listed(struct gc *gc, uint32_t lines)
+{
+    uint32_t looked = 0;
+    for (uint32_t i = gc->listed_count; looked < LIST_LOOKS; looked++) {
+        while (i == 0) {                /* all are looked at: is there one more to be swept? */
+            uint32_t before = gc->listed_count;
+            if (!reclaim_sweep_step(gc))
+                return UINT32_MAX;
+            i = gc->listed_count > before ? gc->listed_count : 0;
+        }
+        uint32_t block = gc->listed[--i];
+        struct gc_block *side = gc_block(gc, block);
+        if (lines > 1 && !hole_fits(side, lines))
+            continue;
+        gc->listed[i] = gc->listed[--gc->listed_count];
+        side->flags &= (uint8_t)~GC_LISTED;
+        gc->old_free_lines -= free_lines(side);
+        heap_block_set_state(gc->heap, block, MM_BLOCK_OLD);
+        return block;
+    }
+    return UINT32_MAX;
 }
 
 /* ---- Young blocks ---- */

@@ -1,8 +1,8 @@
 /* region.c — where copies go (DESIGN D5, D12).
  *
  * A tracer has four regions that it bumps through: survivors and old objects, each apart for objects up to a line and for longer ones.
- * Old objects of up to a line fill the holes of blocks with free lines, one after the other, then free blocks; longer ones get free
- * blocks at once, since holes rarely hold them. A block belongs to one tracer while a region lies in it.
+ * Old objects fill the holes of blocks with free lines, one after the other, then free blocks; longer ones pass over the holes that are too
+ * short for them, which stay free for others. A block belongs to one tracer while a region lies in it.
  * No room anywhere is no failure: the caller leaves the object where it is.
  * Locks: gc->lock around the heap's tables, when there are several tracers; client memory is not touched under it. */
 #include <string.h>
@@ -81,80 +81,58 @@ static void region_leave(struct gc *gc, struct gc_region *region)
     *region = (struct gc_region){ 0, 0, 0 };
 }
 
-/* The old block that `tracer` fills hole by hole is done with. */
-static void old_block_leave(struct gc_tracer *tracer)
+/* An old block that `tracer` fills hole by hole is done with. */
+static void old_block_leave(struct gc_tracer *tracer, unsigned which)
 {
     struct gc *gc = tracer->gc;
-    if (tracer->old_block == UINT32_MAX)
+    uint32_t block = tracer->old_block[which];
+    if (block == UINT32_MAX)
         return;
-    gc_flag_clear(gc_block(gc, tracer->old_block), GC_REGION);
-    reclaim_list(gc, tracer->old_block);
-    tracer->old_block = UINT32_MAX;
+    gc_flag_clear(gc_block(gc, block), GC_REGION);
+    reclaim_list(gc, block);
+    tracer->old_block[which] = UINT32_MAX;
 }
 
-/* The next hole of the present block at or behind `off`; false: it has none. */
-static bool hole_open(struct gc_tracer *tracer, struct gc_region *region, uint32_t line)
+/* The next hole of at least `lines` lines of the present block at or behind `line`; false: it has none. Shorter ones stay free. */
+static bool hole_open(struct gc_tracer *tracer, unsigned which, uint32_t line, uint32_t lines)
 {
     struct gc *gc = tracer->gc;
-    struct gc_block *side = gc_block(gc, tracer->old_block);
-    while (line < MM_BLOCK_LINES && gc_bit(side->line, line))
-        line++;
-    uint32_t end = line;
-    while (end < MM_BLOCK_LINES && !gc_bit(side->line, end))
-        end++;
-    if (line == end)
-        return false;
-    gc_bits_set(side->line, line, end);
-    uint64_t base = gc_off(tracer->old_block);
-    *region = (struct gc_region){ base + line * MM_LINE_BYTES, base + end * MM_LINE_BYTES, tracer->old_block };
-    return true;
+    uint32_t block = tracer->old_block[which];
+    struct gc_block *side = gc_block(gc, block);
+    for (uint32_t end; line < MM_BLOCK_LINES; line = end + 1) {
+        for (end = line; end < MM_BLOCK_LINES && !gc_bit(side->line, end); end++)
+            ;
+        if (end - line < lines)
+            continue;
+        gc_bits_set(side->line, line, end);
+        tracer->old[which] = (struct gc_region){ gc_off(block) + line * MM_LINE_BYTES, gc_off(block) + end * MM_LINE_BYTES, block };
+        return true;
+    }
+    return false;
 }
 
-static bool holes_open(struct gc_tracer *tracer, struct gc_region *region)
+static bool holes_open(struct gc_tracer *tracer, unsigned which, uint32_t lines)
 {
     struct gc *gc = tracer->gc;
+    struct gc_region *region = &tracer->old[which];
     uint32_t line = region->end ? (uint32_t)((region->end - 1) % MM_BLOCK_BYTES / MM_LINE_BYTES) + 1 : 0;
     region_leave(gc, region);
-    for (;;) {
-        if (tracer->old_block != UINT32_MAX && hole_open(tracer, region, line))
-            return true;
+    while (tracer->old_block[which] == UINT32_MAX || !hole_open(tracer, which, line, lines)) {
         lock(tracer);
-        old_block_leave(tracer);
-        tracer->old_block = reclaim_take_listed(gc);
-        if (tracer->old_block != UINT32_MAX)
-            gc_flag_set(gc_block(gc, tracer->old_block), GC_REGION);
+        old_block_leave(tracer, which);
+        tracer->old_block[which] = reclaim_take_listed(gc, lines);
+        if (tracer->old_block[which] != UINT32_MAX)
+            gc_flag_set(gc_block(gc, tracer->old_block[which]), GC_REGION);
         unlock(tracer);
-        if (tracer->old_block == UINT32_MAX)
-            break;
         line = 0;
+        if (tracer->old_block[which] != UINT32_MAX)
+            continue;
+        if (!old_block_open(tracer, region))
+            return false;
+        tracer->old_block[which] = region->block;
+        return true;
     }
-    if (!old_block_open(tracer, region))
-        return false;
-    tracer->old_block = region->block;
     return true;
-}
-
-static void big_leave(struct gc_tracer *tracer, struct gc_region *region)
-{
-    struct gc *gc = tracer->gc;
-    uint32_t block = region->block;
-    if (!region->end)
-        return;
-    region_leave(gc, region);
-    gc_flag_clear(gc_block(gc, block), GC_REGION);
-    lock(tracer);
-    reclaim_list(gc, block);
-    unlock(tracer);
-}
-
-static bool region_open(struct gc_tracer *tracer, bool old, unsigned which)
-{
-    if (!old)
-        return survivor_open(tracer, &tracer->survivor[which]);
-    if (which == 0)
-        return holes_open(tracer, &tracer->old[0]);
-    big_leave(tracer, &tracer->old[1]);
-    return old_block_open(tracer, &tracer->old[1]);
 }
 
 static uint64_t region_slow(struct gc_tracer *tracer, bool old, unsigned which, uint64_t extent)
@@ -165,7 +143,8 @@ static uint64_t region_slow(struct gc_tracer *tracer, bool old, unsigned which, 
         mm_store_relaxed(&tracer->gc->lie, "its young objects overlap");
         return TRACE_NONE;
     }
-    if (!region_open(tracer, old, which))
+    uint32_t lines = (uint32_t)((extent + MM_LINE_BYTES - 1) / MM_LINE_BYTES);
+    if (!(old ? holes_open(tracer, which, lines) : survivor_open(tracer, region)))
         return old ? TRACE_NONE : region_alloc(tracer, true, extent);
     region->at += extent;
     return region->at - extent;
@@ -190,9 +169,10 @@ void regions_close(struct gc *gc, bool all)
             continue;
         bool parallel = tracer->parallel;
         tracer->parallel = false;
-        region_leave(gc, &tracer->old[0]);
-        old_block_leave(tracer);
-        big_leave(tracer, &tracer->old[1]);
+        for (unsigned which = 0; which < 2; which++) {
+            region_leave(gc, &tracer->old[which]);
+            old_block_leave(tracer, which);
+        }
         tracer->parallel = parallel;
     }
 }

@@ -99,13 +99,25 @@ static void copy_object(char *to, const char *from, uint64_t word0, uint64_t ext
         *(struct granule *)(to + i) = *(const struct granule *)(from + i);
 }
 
+/* The first object of a block that is kept makes its cards CLEAN, before any of its slots is scanned by anybody. */
+static void block_keep(struct gc *gc, uint32_t block, struct gc_block *side)
+{
+    if (mm_load_acquire(&side->flags) & GC_KEPT)                /* pairs with the fetch_or below */
+        return;
+    if (!(__atomic_fetch_or(&side->flags, GC_KEEPING, __ATOMIC_RELAXED) & GC_KEEPING)) {
+        gc_cards_fill(gc, block, 1, MM_CARD_CLEAN);
+        __atomic_fetch_or(&side->flags, GC_KEPT, __ATOMIC_RELEASE);
+    }
+    while (!(mm_load_acquire(&side->flags) & GC_KEPT) && !mm_load_relaxed(&gc->lie))
+        mm_cpu_relax();
+}
+
 /* Leaves a claimed object where it is; its block will be old. */
 static uint64_t keep_object(struct gc_tracer *tracer, struct gc_block *side, uint64_t off, uint64_t extent, bool scan)
 {
     struct gc *gc = tracer->gc;
     uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
-    if (!(__atomic_fetch_or(&side->flags, GC_KEPT, __ATOMIC_ACQ_REL) & GC_KEPT))
-        gc_cards_fill(gc, block, 1, MM_CARD_CLEAN);     /* nobody marks one before the object's slots are scanned, which is below or later */
+    block_keep(gc, block, side);
     bit_claim(tracer, side->start, trace_granule(off));
     lines_set(tracer, side->line, off, extent);
     tracer->kept_objects++;
@@ -287,6 +299,21 @@ static bool lists_scan(struct gc_tracer *tracer, const struct gc_type *type, uin
     return young;
 }
 
+/* An object whose references are weak.c's: whole, or, of an old object, one card of it. A card is remembered as its offset with bit 0 set, and its
+ * object behind it; an ephemeron's pairs may lie on two cards, so it is remembered whole, and once. */
+static void weak_later(struct gc_tracer *tracer, uint64_t off, bool weak, uint64_t from, uint64_t to)
+{
+    struct gc_stack *later = weak ? &tracer->weak : &tracer->ephemerons;
+    bool whole = from == 0 && to == UINT64_MAX, fine;
+    if (!weak && !whole && bit_claim(tracer, gc_block(tracer->gc, (uint32_t)(off >> MM_BLOCK_SHIFT))->done, trace_granule(off)))
+        return;
+    fine = stack_push_grow(later, off);
+    if (weak && !whole)
+        fine = fine && stack_push_grow(later, from | 1);
+    if (!fine)
+        mm_store_relaxed(&tracer->gc->lie, "no memory for its weak objects");
+}
+
 /* Scans the object whose header is `word0`, judged sane here once more: the copy lies in client memory too. */
 static inline __attribute__((always_inline)) bool object_scan(struct gc_tracer *tracer, uint64_t off, uint64_t word0, uint64_t from, uint64_t to, bool carry)
 {
@@ -301,9 +328,7 @@ static inline __attribute__((always_inline)) bool object_scan(struct gc_tracer *
         return false;
     }
     if (type->flags) {
-        struct gc_stack *later = type->flags & 1 ? &tracer->weak : &tracer->ephemerons;
-        if (!stack_push_grow(later, off))
-            mm_store_relaxed(&gc->lie, "no memory for its weak objects");
+        weak_later(tracer, off, type->flags & TYPE_WEAK, from, to);
         return false;
     }
     if (type->scan == GC_SCAN_LISTS)
@@ -330,12 +355,13 @@ bool trace_old_object(struct gc_tracer *tracer, uint64_t off, uint64_t from, uin
     return object_scan(tracer, off, word0, from, to, true);
 }
 
-static void each_visit(struct gc_tracer *tracer, uint64_t off, void (*visit)(struct gc_tracer *, uint64_t *, void *), void *argument)
+static void each_visit(struct gc_tracer *tracer, uint64_t at, uint64_t from, uint64_t to, void (*visit)(struct gc_tracer *, uint64_t *, void *), void *argument)
 {
-    visit(tracer, (uint64_t *)(tracer->gc->heap->view.base + off), argument);
+    if (at >= from && at < to)
+        visit(tracer, (uint64_t *)(tracer->gc->heap->view.base + at), argument);
 }
 
-void trace_each_slot(struct gc_tracer *tracer, uint64_t off, void (*visit)(struct gc_tracer *, uint64_t *, void *), void *argument)
+void trace_each_slot(struct gc_tracer *tracer, uint64_t off, uint64_t from, uint64_t to, void (*visit)(struct gc_tracer *, uint64_t *, void *), void *argument)
 {
     const struct gc *gc = tracer->gc;
     uint64_t word0 = trace_header(gc, off), payload = off + MM_HEADER_BYTES, bytes = mm_header_bytes(word0);
@@ -345,10 +371,13 @@ void trace_each_slot(struct gc_tracer *tracer, uint64_t off, void (*visit)(struc
     if (!type || bytes < type->bytes)
         return;
     for (uint32_t i = 0; i < type->ref_count; i++)
-        each_visit(tracer, payload + type->ref[i], visit, argument);
-    for (uint64_t at = type->bytes; type->element_ref_count && at + type->element_bytes <= bytes; at += type->element_bytes)
+        each_visit(tracer, payload + type->ref[i], from, to, visit, argument);
+    if (!type->element_ref_count)
+        return;
+    uint64_t first = payload + type->bytes, elements = (bytes - type->bytes) / type->element_bytes;
+    for (uint64_t i = from > first ? (from - first) / type->element_bytes : 0; i < elements && first + i * type->element_bytes < to; i++)
         for (uint32_t r = 0; r < type->element_ref_count; r++)
-            each_visit(tracer, payload + at + type->ref[type->ref_count + r], visit, argument);
+            each_visit(tracer, first + i * type->element_bytes + type->ref[type->ref_count + r], from, to, visit, argument);
 }
 
 /* A copied or kept object. */

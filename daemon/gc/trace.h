@@ -63,8 +63,8 @@ bool trace_drain(struct gc_tracer *tracer, uint64_t deadline_ns);
 /* What waits in the queue goes back onto the stacks, which have room for it. */
 void trace_queue_empty(struct gc_tracer *tracer);
 
-/* For weak.c: calls `visit` for each reference slot of the object at `off`. */
-void trace_each_slot(struct gc_tracer *tracer, uint64_t off, void (*visit)(struct gc_tracer *tracer, uint64_t *slot, void *argument), void *argument);
+/* Calls `visit` for each reference slot of the object at `off` that lies in [from, to), offsets in the reserve. */
+void trace_each_slot(struct gc_tracer *tracer, uint64_t off, uint64_t from, uint64_t to, void (*visit)(struct gc_tracer *tracer, uint64_t *slot, void *argument), void *argument);
 
 /* The card of an old slot must be looked at again at the next minor collection. */
 void trace_carry(struct gc_tracer *tracer, uint64_t slot_off);
@@ -106,7 +106,7 @@ void reclaim_from_space(struct gc *gc);
 void reclaim_begin_sweep(struct gc *gc);        /* after marking, in the pause */
 bool reclaim_sweep_step(struct gc *gc);         /* one block; false: none left */
 void reclaim_list(struct gc *gc, uint32_t block);       /* has free lines: list it, if it is worth it */
-uint32_t reclaim_take_listed(struct gc *gc);            /* a block with free lines; UINT32_MAX: none. Sweeps if need be */
+uint32_t reclaim_take_listed(struct gc *gc, uint32_t lines);    /* a block with so many free lines in a row; UINT32_MAX: none near. Sweeps if need be */
 void reclaim_free_block(struct gc *gc, uint32_t block);
 bool pretenure_step(struct gc *gc);             /* samples one block; false: none left */
 void pretenure_probation(struct gc *gc);

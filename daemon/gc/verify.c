@@ -95,7 +95,7 @@ static void follow(struct verify *v)
 {
     while (v->todo.count && !v->gc->lie) {
         struct slot_check check = { v, v->todo.word[--v->todo.count] };
-        trace_each_slot(&v->gc->tracer[0], check.object, on_slot, &check);
+        trace_each_slot(&v->gc->tracer[0], check.object, 0, UINT64_MAX, on_slot, &check);
     }
 }
 

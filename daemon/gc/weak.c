@@ -72,6 +72,16 @@ void weak_on_alive(struct gc_tracer *tracer, uint64_t off)
         }
 }
 
+static uint64_t slot_off(const struct gc *gc, const uint64_t *slot) { return (uint64_t)((const char *)slot - gc->heap->view.base); }
+
+/* A slot of an object in the heap that now refers to a young object: its card matters if the object is old. Kept ones will be. */
+static void slot_settled(struct gc_tracer *tracer, uint64_t *slot, bool young)
+{
+    struct gc *gc = tracer->gc;
+    if (young && gc->space[slot_off(gc, slot) >> MM_BLOCK_SHIFT] != GC_TO)
+        trace_carry(tracer, slot_off(gc, slot));
+}
+
 struct pair_visit { uint64_t *key; };
 
 /* Slots come key, value, key, value. */
@@ -85,18 +95,14 @@ static void on_pair_slot(struct gc_tracer *tracer, uint64_t *slot, void *argumen
     }
     uint64_t key_off = trace_off(gc, mm_load_relaxed(pair->key));
     bool alive = key_off == TRACE_NONE || trace_alive(gc, key_off);
+    if (alive && (key_off == TRACE_NONE || gc_space(gc, key_off >> MM_BLOCK_SHIFT) != GC_YOUNG)) {
+        slot_settled(tracer, pair->key, key_off != TRACE_NONE && gc_space(gc, key_off >> MM_BLOCK_SHIFT) == GC_TO);
+        slot_settled(tracer, slot, trace_slot(tracer, slot));           /* an ordinary reference: nothing to wait for, nothing to update */
+        pair->key = NULL;
+        return;
+    }
     table_add(gc, key_off, pair->key, slot, alive);
     pair->key = NULL;
-}
-
-static uint64_t slot_off(const struct gc *gc, const uint64_t *slot) { return (uint64_t)((const char *)slot - gc->heap->view.base); }
-
-/* A slot of an object in the heap that now refers to a young object: its card matters if the object is old. Kept ones will be. */
-static void slot_settled(struct gc_tracer *tracer, uint64_t *slot, bool young)
-{
-    struct gc *gc = tracer->gc;
-    if (young && gc->space[slot_off(gc, slot) >> MM_BLOCK_SHIFT] != GC_TO)
-        trace_carry(tracer, slot_off(gc, slot));
 }
 
 /* Finds new ephemerons, follows values whose keys are reached, until nothing changes. */
@@ -108,7 +114,11 @@ static void ephemerons_settle(struct gc *gc)
         (void)trace_drain(tracer, UINT64_MAX);
         while (tracer->ephemerons.count) {
             struct pair_visit pair = { NULL };
-            trace_each_slot(tracer, tracer->ephemerons.word[--tracer->ephemerons.count], on_pair_slot, &pair);
+            uint64_t off = tracer->ephemerons.word[--tracer->ephemerons.count];
+            struct gc_block *side = gc_block(gc, (uint32_t)(off >> MM_BLOCK_SHIFT));
+            if (gc_space(gc, off >> MM_BLOCK_SHIFT) >= GC_OLD)
+                gc_bit_clear(side->done, trace_granule(off));
+            trace_each_slot(tracer, off, 0, UINT64_MAX, on_pair_slot, &pair);
         }
         while (table->ready.count) {
             uint64_t *value = table->entry[table->ready.word[--table->ready.count]].value;
@@ -176,8 +186,15 @@ static void on_weak_slot(struct gc_tracer *tracer, uint64_t *slot, void *argumen
 static void weak_objects(struct gc *gc)
 {
     struct gc_tracer *tracer = &gc->tracer[0];
-    while (tracer->weak.count)
-        trace_each_slot(tracer, tracer->weak.word[--tracer->weak.count], on_weak_slot, NULL);
+    while (tracer->weak.count) {
+        uint64_t from = 0, to = UINT64_MAX, off = tracer->weak.word[--tracer->weak.count];
+        if (off & 1) {                  /* one card of the object behind it (trace.c) */
+            from = off & ~(uint64_t)1;
+            to = from + MM_CARD_BYTES;
+            off = tracer->weak.word[--tracer->weak.count];
+        }
+        trace_each_slot(tracer, off, from, to, on_weak_slot, NULL);
+    }
 }
 
 /* ---- Handles ---- */

@@ -51,6 +51,7 @@ struct slot_end {
     uint32_t stressed;          /* the request that the stress option has collected for */
     uint32_t request_now;       /* the request that is being answered */
     uint32_t asks;              /* kind of its last request */
+    uint32_t collect_request;   /* the request that `collecting` is for */
     uint64_t collecting;        /* a request to collect: the number of collections that answers it; 0: none */
     uint32_t tail, last_head, give_head;
     uint32_t request_seen;

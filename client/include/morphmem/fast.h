@@ -119,7 +119,8 @@ static inline void morph_store(morph_thread *thread, void *object, void *slot, v
     if (MORPH_UNLIKELY(thread->marking))
         morph_overwrite_slow(thread, slot);
     *(void *volatile *)slot = value;
-    if (MORPH_UNLIKELY(*(const volatile unsigned char *)(thread->card_base + ((uintptr_t)slot >> MORPH_CARD_SHIFT)) == MORPH_CARD_CLEAN))
+    const unsigned char *card = (const unsigned char *)(thread->card_base + ((uintptr_t)slot >> MORPH_CARD_SHIFT));
+    if (MORPH_UNLIKELY(__atomic_load_n(card, __ATOMIC_RELAXED) == MORPH_CARD_CLEAN))
         morph_card_slow(thread, slot);
 }
 

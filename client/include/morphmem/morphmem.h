@@ -247,7 +247,8 @@ MORPH_API int morph_thread_on_roots(morph_thread *thread, morph_root_visitor vis
 /* Reports a root set over the socket: the `count` references at `object` are roots until the set is reported again or dropped (count 0).
  * The array stays the caller's and must stay where it is: when objects have moved, the thread that reported it finds it updated after
  * its next poll, allocation or blocking call. It must report again what it changes. Sets are numbered by the caller, per thread. Slower
- * than a frame by a round trip a report and one a collection. Errors: MEMORY, INVALID (more than 1,048,576), LOST, TIMEOUT. */
+ * than a frame by a round trip a report and one a collection. Errors: MEMORY, INVALID (more than 1,048,576, or between
+ * morph_native_enter() and leave), LOST, TIMEOUT. */
 MORPH_API int morph_roots_report(morph_thread *thread, uint32_t set, void **object, uint32_t count);
 
 /* A global root that outlives frames. index 0 is no handle: there was none left (HANDLES). Any attached thread may use any handle. */
