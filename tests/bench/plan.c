@@ -12,6 +12,8 @@
 #define PEER_BUMP(work)     { "bump", "bench-bump", work, HOST_NONE, NULL, NULL }
 #define OUR_ARENA(work)     { "morphmem-arena", "bench-arena", work, HOST_WARM, NULL, NULL }
 #define OUR_POOL(work)      { "morphmem-pool", "bench-pool", work, HOST_WARM, NULL, NULL }
+#define OUR_GC(work)        { "morphmem-gc", "bench-gc", work, HOST_WARM, NULL, NULL }
+#define OURS_ALONE(work)    { "morphmem-gc", "bench-collections", work, HOST_WARM, NULL, NULL }
 
 const struct bench plan[] = {
     {
@@ -20,7 +22,7 @@ const struct bench plan[] = {
         .subject = {
             { "bump32", "bench-bump", "w1", HOST_NONE, NULL, NULL }, { "bump48", "bench-bump48", "w1", HOST_NONE, NULL, NULL },
             PEER_GLIBC("w1"), PEER_MIMALLOC("w1"), PEER_JEMALLOC("w1"), PEER_BOEHM("w1"),
-            { "morphmem", "bench-arena", "w1", HOST_WARM, NULL, NULL },
+            { "morphmem", "bench-arena", "w1", HOST_WARM, NULL, NULL }, OUR_GC("w1"),
         },
         .metric = { "ns_per_op" }, .ratios = 1,
     },
@@ -29,7 +31,7 @@ const struct bench plan[] = {
         .scale = SCALE_DEPTH, .size = 18, .size_least = 6, .check = 68332206,
         .subject = {
             PEER_BUMP("w2"), PEER_GLIBC("w2"), PEER_MIMALLOC("w2"), PEER_JEMALLOC("w2"), PEER_BOEHM("w2"),
-            OUR_ARENA("w2"), OUR_POOL("w2"),
+            OUR_ARENA("w2"), OUR_POOL("w2"), OUR_GC("w2"),
         },
         .metric = { "wall_s", "cpu_s", "peak_mb" }, .ratios = 3,
     },
@@ -38,14 +40,16 @@ const struct bench plan[] = {
         .scale = SCALE_DEPTH, .size = 20, .size_least = 8, .check = 2026749,
         .subject = {
             PEER_BUMP("w3"), PEER_GLIBC("w3"), PEER_MIMALLOC("w3"), PEER_JEMALLOC("w3"), PEER_BOEHM("w3"),
-            OUR_ARENA("w3"), OUR_POOL("w3"),
+            OUR_ARENA("w3"), OUR_POOL("w3"), OUR_GC("w3"),
         },
         .metric = { "wall_s", "cpu_s", "peak_mb" }, .ratios = 3,
     },
     {
         .name = "w4", .sentence = "a server's table of 1,000,000 entries; latency of batches of 10 operations; bound 640 MiB",
         .size = 20000000, .size_least = 10000, .check = 1139696527,
-        .subject = { PEER_GLIBC("w4"), PEER_MIMALLOC("w4"), PEER_JEMALLOC("w4"), PEER_BOEHM("w4"), OUR_POOL("w4") },
+        .subject = {
+            PEER_GLIBC("w4"), PEER_MIMALLOC("w4"), PEER_JEMALLOC("w4"), PEER_BOEHM("w4"), OUR_POOL("w4"), OUR_GC("w4"),
+        },
         .metric = { "mops", "p50_us", "p99_us", "p999_us", "p9999_us", "max_ms", "over_1ms", "peak_mb" }, .ratios = 5,
     },
     {
@@ -75,6 +79,36 @@ const struct bench plan[] = {
         .how = HOW_IDLE, .size = 1000, .size_least = 8,
         .subject = { { "morphmem", "bench-clients", "idle", HOST_WARM, NULL, NULL } },
         .metric = { "kib_per_heap", "anonymous_kib", "page_tables_kib", "control_kib", "kernel_kib", "segments_kib" },
+    },
+    {
+        .name = "handshake", .sentence = "minor collections of which nothing survives: what stopping and going on costs",
+        .size = 4000, .size_least = 50,
+        .subject = { OURS_ALONE("handshake") },
+        .metric = { "asked_p50_us", "asked_p99_us", "asked_less_pause_us", "64k_p50_us", "64k_p99_us", "2m_p50_us", "2m_p99_us", "2m_less_pause_us" },
+    },
+    {
+        .name = "old-size", .sentence = "the same young work beside 16 MiB and beside much more that is old",
+        .size = 1024, .size_least = 32,
+        .subject = { OURS_ALONE("old-size") },
+        .metric = { "pause_16m_us", "pause_much_us", "pause_ratio", "time_16m_ms", "time_much_ms", "time_ratio" },
+    },
+    {
+        .name = "card", .sentence = "a minor collection after one store into a vector of 1,000,000 references, and after none",
+        .size = 2000, .size_least = 50,
+        .subject = { OURS_ALONE("card") },
+        .metric = { "none_p50_us", "one_p50_us", "ratio", "none_pause_us", "one_pause_us" },
+    },
+    {
+        .name = "pause", .sentence = "pauses of minor collections, young generation 4 MiB, a tenth survives",
+        .size = 1000, .size_least = 20,
+        .subject = { OURS_ALONE("pause") },
+        .metric = { "p50_us", "p99_us", "max_us", "stop_p99_us", "survived", "wait_p99_us" },
+    },
+    {
+        .name = "marking", .sentence = "major collections of 64 MiB and of more in objects of 48 bytes",
+        .size = 512, .size_least = 64,
+        .subject = { OURS_ALONE("marking") },
+        .metric = { "64m_mb_s", "64m_mobjects_s", "64m_pause_ms", "much_mb_s", "much_mobjects_s", "much_pause_ms" },
     },
 };
 

@@ -5,8 +5,9 @@
 
 struct place { char unused; };
 
-static inline void subject_begin(uint64_t limit_bytes)
+static inline void subject_begin(enum role role, uint64_t limit_bytes)
 {
+    (void)role;
     GC_INIT();
     if (limit_bytes)
         GC_set_max_heap_size(limit_bytes);

@@ -10,8 +10,9 @@
 struct place { char unused; };
 
 /* Is malloc really the one that this program is named after? */
-static inline void subject_begin(uint64_t limit_bytes)
+static inline void subject_begin(enum role role, uint64_t limit_bytes)
 {
+    (void)role;
     (void)limit_bytes;
 #if defined(SUBJECT_MIMALLOC) || defined(SUBJECT_JEMALLOC)
     void *volatile memory = malloc(64);

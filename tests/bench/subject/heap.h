@@ -13,8 +13,9 @@ static inline void heap_check(int r)
         subject_die(morph_strerror(r));
 }
 
-static inline void subject_begin(uint64_t limit_bytes)
+static inline void subject_begin(enum role role, uint64_t limit_bytes)
 {
+    (void)role;
     heap_check(morph_heap_open(&heap, &(morph_options){ .mode = MORPH_COMPILER, .name = "bench", .limit_bytes = limit_bytes }));
     heap_check(morph_thread_attach(heap, &thread));
 }

@@ -15,9 +15,9 @@ enum { STEP_BYTES = sizeof(struct quad) + MORPH_HEADER_BYTES };
 enum { STEP_BYTES = sizeof(struct quad) + BUMP_GAP_BYTES };
 #endif
 
-static struct quad *ring[RING];
+static void *ring_memory[RING];
 
-static inline uint64_t churn_range(struct place *place, uint64_t from, uint64_t to)
+static inline uint64_t churn_range(struct place *place, void **ring, uint64_t from, uint64_t to)
 {
     uint64_t sum = 0;
     for (uint64_t i = from; i < to; i++) {
@@ -38,15 +38,16 @@ void churn_run(uint64_t objects)
 {
     struct place place;
     uint64_t sum = 0, batch = objects;
-    subject_begin((uint64_t)64 << 20);
+    subject_begin(ROLE_PROGRAM, (uint64_t)64 << 20);
     place_begin(&place, PLACE_BYTES);
+    void **ring = subject_globals(ring_memory, RING);
 #if defined(SUBJECT_ARENA) || defined(SUBJECT_BUMP)
     batch = PLACE_BYTES / STEP_BYTES;
 #endif
     uint64_t start_ns = clock_ns();
     for (uint64_t from = 0, to; from < objects; from = to) {
         to = objects - from < batch ? objects : from + batch;
-        sum += churn_range(&place, from, to);
+        sum += churn_range(&place, ring, from, to);
         if (SUBJECT_DROP == DROP_RESET)
             place_reset(&place);
     }

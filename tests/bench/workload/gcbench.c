@@ -7,12 +7,15 @@
 #define ARRAY_NUMBERS  2000000u
 #define SLOT_BYTES     48u          /* of a node, with a header */
 
-static struct wide *wide_new(struct place *place, struct wide *left, struct wide *right)
+static void *const none[2];
+
+/* With children[0] and [1], which may be elsewhere once the node is there. */
+static inline struct wide *wide_new(struct place *place, void *const *children)
 {
     struct wide *node = place_object(place, KIND_WIDE);
     if (!node)
         subject_die("out of memory");
-    *node = (struct wide){ left, right, 0, 0 };
+    *node = (struct wide){ children[0], children[1], 0, 0 };
     return node;
 }
 
@@ -20,26 +23,40 @@ static void tree_fill(struct place *place, int depth, struct wide *node)
 {
     if (depth <= 0)
         return;
-    node->left = wide_new(place, NULL, NULL);
-    node->right = wide_new(place, NULL, NULL);
+    SUBJECT_ROOTS(root, 1);
+    root[0] = node;
+    struct wide *child = wide_new(place, none);
+    node = root[0];
+    place_store(place, node, &node->left, child);
+    child = wide_new(place, none);
+    node = root[0];
+    place_store(place, node, &node->right, child);
     tree_fill(place, depth - 1, node->left);
+    node = root[0];
     tree_fill(place, depth - 1, node->right);
+    SUBJECT_ROOTS_END(root);
 }
 
 static struct wide *tree_top_down(struct place *place, int depth)
 {
-    struct wide *node = wide_new(place, NULL, NULL);
-    tree_fill(place, depth, node);
+    SUBJECT_ROOTS(root, 1);
+    root[0] = wide_new(place, none);
+    tree_fill(place, depth, root[0]);
+    struct wide *node = root[0];
+    SUBJECT_ROOTS_END(root);
     return node;
 }
 
 static struct wide *tree_bottom_up(struct place *place, int depth)
 {
     if (depth <= 0)
-        return wide_new(place, NULL, NULL);
-    struct wide *left = tree_bottom_up(place, depth - 1);
-    struct wide *right = tree_bottom_up(place, depth - 1);
-    return wide_new(place, left, right);
+        return wide_new(place, none);
+    SUBJECT_ROOTS(child, 2);
+    child[0] = tree_bottom_up(place, depth - 1);
+    child[1] = tree_bottom_up(place, depth - 1);
+    struct wide *node = wide_new(place, child);
+    SUBJECT_ROOTS_END(child);
+    return node;
 }
 
 static void tree_free(struct place *place, struct wide *node)
@@ -93,13 +110,14 @@ void gcbench_run(uint64_t stretch_depth)
 {
     struct place keep, passing;
     int stretch = (int)stretch_depth, most = stretch - 2;
-    subject_begin((uint64_t)512 << 20);
+    subject_begin(ROLE_PROGRAM, (uint64_t)512 << 20);
     place_begin(&keep, ((size_t)2 * SLOT_BYTES << most) + ARRAY_NUMBERS * sizeof(double) + 4096);
     place_begin(&passing, (size_t)2 * SLOT_BYTES << stretch);
 
     uint64_t sum = tree_visit(&passing, stretch, tree_bottom_up);
-    struct wide *kept = tree_top_down(&keep, most);
-    double *array = array_new(&keep);
+    SUBJECT_ROOTS(kept, 2);
+    kept[0] = tree_top_down(&keep, most);
+    kept[1] = array_new(&keep);
     for (int depth = DEPTH_LEAST; depth <= most; depth += 2) {
         uint64_t rounds = 2 * nodes_count(stretch) / nodes_count(depth);
         for (uint64_t i = 0; i < rounds; i++)
@@ -107,6 +125,8 @@ void gcbench_run(uint64_t stretch_depth)
         for (uint64_t i = 0; i < rounds; i++)
             sum += tree_visit(&passing, depth, tree_bottom_up);
     }
-    sum += spine_count(kept) + (array[1000] == 1.0 / 1001);
+    const double *array = kept[1];
+    sum += spine_count(kept[0]) + (array[1000] == 1.0 / 1001);
+    SUBJECT_ROOTS_END(kept);
     check_report(sum);
 }

@@ -12,26 +12,30 @@
 #define BATCH       10u
 #define LIMIT_BYTES ((uint64_t)640 << 20)
 
-static struct entry **table;
+static void *table_memory, **table_root;
 static uint32_t seed = 12345, sum;
 static struct histogram histogram;
 
 static struct entry *entry_new(struct place *place, uint32_t key, uint32_t fill)
 {
     uint32_t bytes = 64 + random_below(&seed, 449);
-    struct entry *entry = place_object(place, KIND_ENTRY);
-    unsigned char *payload = place_bytes(place, bytes);
-    if (!entry || !payload)
+    SUBJECT_ROOTS(root, 1);
+    unsigned char *payload = root[0] = place_bytes(place, bytes);
+    if (!payload)
         subject_die("out of memory");
-    *entry = (struct entry){ key, bytes, payload };
     memset(payload, (int)(fill & 127), bytes);
+    struct entry *entry = place_object(place, KIND_ENTRY);
+    if (!entry)
+        subject_die("out of memory");
+    *entry = (struct entry){ key, bytes, root[0] };
+    SUBJECT_ROOTS_END(root);
     return entry;
 }
 
 static void entry_replace(struct place *place, uint32_t i, uint32_t fill)
 {
-    struct entry *old = table[i];
-    table[i] = entry_new(place, i, fill);
+    struct entry *entry = entry_new(place, i, fill), **table = *table_root, *old = table[i];
+    place_store(place, table, &table[i], entry);
     if (SUBJECT_DROP == DROP_FREE) {
         place_free(place, old->payload);
         place_free(place, old);
@@ -41,6 +45,7 @@ static void entry_replace(struct place *place, uint32_t i, uint32_t fill)
 static inline void operation_run(struct place *place, uint32_t number)
 {
     uint32_t i = random_below(&seed, ENTRIES), kind = random_below(&seed, 100);
+    struct entry *const *table = *table_root;
     const struct entry *entry = table[i];
     if (kind < 80)
         sum += (uint32_t)entry->key + entry->payload[0] + entry->payload[entry->bytes - 1] + entry->bytes;
@@ -50,12 +55,17 @@ static inline void operation_run(struct place *place, uint32_t number)
 
 static void table_fill(struct place *place)
 {
-    table = place_table(place, ENTRIES);
+    table_root = subject_globals(&table_memory, 1);
+    struct entry **table = *table_root = place_table(place, ENTRIES);
     if (!table)
         subject_die("out of memory");
-    memset(table, 0, ENTRIES * sizeof *table);
-    for (uint32_t i = 0; i < ENTRIES; i++)
-        table[i] = entry_new(place, i, i);
+    if (!SUBJECT_ROOTED)                                    /* there it is born so */
+        memset(table, 0, ENTRIES * sizeof *table);
+    for (uint32_t i = 0; i < ENTRIES; i++) {
+        struct entry *entry = entry_new(place, i, i);
+        table = *table_root;
+        place_store(place, table, &table[i], entry);
+    }
 }
 
 static void operations_time(struct place *place, uint32_t operations)
@@ -73,7 +83,7 @@ static void operations_time(struct place *place, uint32_t operations)
 void latency_run(uint64_t operations)
 {
     struct place place;
-    subject_begin(LIMIT_BYTES);
+    subject_begin(ROLE_SERVER, LIMIT_BYTES);
     place_begin(&place, LIMIT_BYTES);
     table_fill(&place);
     for (uint32_t n = 0; n < operations / 10; n++)          /* unrecorded */

@@ -13,7 +13,7 @@ static inline void memory_fill(uint64_t mib, void *(*allocate)(struct place *pla
 {
     struct place place;
     uint32_t seed = 4242;
-    subject_begin((uint64_t)256 << 20);
+    subject_begin(ROLE_PROGRAM, (uint64_t)256 << 20);
     place_begin(&place, (mib << 20) + (mib << 18) + 4096);
     for (uint64_t total = 0; total < mib << 20;) {
         uint32_t bytes = 16 + random_below(&seed, 241);
