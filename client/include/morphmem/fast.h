@@ -112,7 +112,7 @@ static inline void *morph_new_bytes(morph_thread *thread, uint64_t bytes)
     return morph_new_bytes_slow(thread, bytes);
 }
 
-/* The store; a test for "marking is on"; a test of a card byte (docs/design/remset.md). */
+/* The store; a test for "marking is on"; a test of a card byte (docs/design/gc.md). */
 static inline void morph_store(morph_thread *thread, void *object, void *slot, void *value)
 {
     (void)object;
