@@ -34,14 +34,6 @@ void gc_bits_clear(uint64_t *bits, uint32_t from, uint32_t to)
         gc_bit_clear(bits, i);
 }
 
-bool gc_side_make(struct gc *gc, uint32_t block)
-{
-    struct gc_block **side = &gc->side[block / MM_CHUNK_BLOCKS];
-    if (!*side)
-        *side = calloc(MM_CHUNK_BLOCKS, sizeof **side);
-    return *side != NULL;
-}
-
 /* Zero pages until touched: what a heap does not use of its reserve costs nothing. */
 static void *table_make(uint64_t entries, size_t bytes)
 {
@@ -87,7 +79,7 @@ int gc_new(struct heap *heap, const struct gc_options *options)
     pthread_mutex_init(&gc->lock, NULL);
     receipt_log_init(&gc->log);
     gc->space = table_make(reserve_blocks(gc), sizeof *gc->space);
-    gc->side = table_make(reserve_chunks(gc), sizeof *gc->side);
+    gc->side = table_make(reserve_blocks(gc), sizeof *gc->side);
     gc->young = table_make(reserve_blocks(gc), sizeof *gc->young);
     gc->from = table_make(reserve_blocks(gc), sizeof *gc->from);
     gc->listed = table_make(reserve_blocks(gc), sizeof *gc->listed);
@@ -121,10 +113,8 @@ void gc_free(struct gc *gc)
 {
     if (!gc)
         return;
-    for (uint64_t c = 0; gc->side && c < reserve_chunks(gc); c++)
-        free(c < gc->heap->mapped_chunks ? gc->side[c] : NULL);
     table_free(gc->space, reserve_blocks(gc), sizeof *gc->space);
-    table_free(gc->side, reserve_chunks(gc), sizeof *gc->side);
+    table_free(gc->side, reserve_blocks(gc), sizeof *gc->side);
     table_free(gc->young, reserve_blocks(gc), sizeof *gc->young);
     table_free(gc->from, reserve_blocks(gc), sizeof *gc->from);
     table_free(gc->listed, reserve_blocks(gc), sizeof *gc->listed);
@@ -331,7 +321,16 @@ static void tracers_reset(struct gc *gc)
 {
     for (unsigned i = 0; i < gc->tracers; i++) {
         struct gc_tracer *t = &gc->tracer[i];
-        t->copied_objects = t->copied_bytes = t->promoted_objects = t->promoted_bytes = 0;
+        t->base = gc->heap->view.base;
+        t->bias = gc->heap->view.client_base + MM_HEADER_BYTES;
+        t->bytes = gc->heap->view.bytes;
+        t->space = gc->space;
+        t->side = gc->side;
+        t->type = gc->type;
+        t->type_count = gc->type_count;
+        t->age_now = gc->age_now;
+        t->marking = gc->marking;
+        t->moved[0] = t->moved[1] = (struct gc_moved){ 0, 0 };
         t->kept_objects = t->kept_bytes = t->marked_objects = t->marked_bytes = 0;
         t->starved = false;
         t->queue_count = 0;
@@ -339,10 +338,11 @@ static void tracers_reset(struct gc *gc)
     }
 }
 
-/* Room for everything that can be grey or marked at once: then no push needs a look. */
+/* Room for everything that can be grey or marked at once: then no push needs a look. Grey are the slots of copies, whose bytes are bounded by
+ * from-space (region_slow() looks at each new block), and a few of old objects. */
 static bool stacks_ready(struct gc *gc)
 {
-    size_t grey = (size_t)gc->from_count * GC_BLOCK_GRANULES + GC_QUEUE;
+    size_t grey = ((size_t)gc->from_count + 4) * (MM_BLOCK_BYTES / sizeof(uint64_t)) + GC_GREY_SETTLED + GC_QUEUE;
     size_t marked = gc->marking ? (size_t)(gc->heap->limit_blocks * MM_BLOCK_BYTES / 64 / sizeof(uint64_t)) + 4096 : GC_QUEUE;
     for (unsigned i = 0; i < gc->tracers; i++)
         if (!stack_reserve(&gc->tracer[i].grey, grey) || !stack_reserve(&gc->tracer[i].marked, marked))
@@ -417,10 +417,10 @@ static void sum_up(struct gc *gc)
     struct receipt *r = &gc->receipt;
     for (unsigned i = 0; i < gc->tracers; i++) {
         const struct gc_tracer *t = &gc->tracer[i];
-        r->copied_objects += t->copied_objects;
-        r->copied_bytes += t->copied_bytes;
-        r->promoted_objects += t->promoted_objects;
-        r->promoted_bytes += t->promoted_bytes;
+        r->copied_objects += t->moved[0].objects;
+        r->copied_bytes += t->moved[0].bytes;
+        r->promoted_objects += t->moved[1].objects;
+        r->promoted_bytes += t->moved[1].bytes;
         r->kept_objects += t->kept_objects;
         r->kept_bytes += t->kept_bytes;
         r->marked_objects += t->marked_objects;

@@ -32,6 +32,8 @@
 
 #define GC_BLOCK_GRANULES  (MM_BLOCK_BYTES / MM_GRANULE_BYTES)      /* 4096 */
 #define GC_QUEUE        8u            /* a power of two */
+#define GC_GREY_SETTLED 16384u        /* slots of old objects that may wait on one stack */
+#define GC_NO_SLOT      UINT64_MAX
 #define GC_MAX_TRACERS 8
 #define GC_BLOCK_CARDS     (MM_BLOCK_BYTES / MM_CARD_BYTES)         /* 128 */
 
@@ -109,23 +111,35 @@ struct gc_stack {
 /* Where copies go. `at` == `end`: none open. Offsets in the reserve. */
 struct gc_region { uint64_t at, end; uint32_t block; };
 
+/* What waits in a tracer's queue: the object at `off`, which the slot at `slot` refers to; GC_NO_SLOT: a marked one, to be scanned. */
+struct gc_waiting { uint64_t slot, off; };
+
+struct gc_moved { uint64_t objects, bytes; };
+
 /* One per worker that takes part in a trace. */
 struct gc_tracer {
     struct gc       *gc;
-    struct gc_stack  grey;              /* copied or kept, not yet scanned: header offsets */
-    struct gc_stack  marked;            /* old, marked, not yet scanned */
-    uint64_t         queue[GC_QUEUE];   /* the next to be scanned: what they refer to is being fetched meanwhile */
+    /* What the inner loops need of the heap and its collector, the same for the whole pause. */
+    char            *base;              /* of the daemon's view */
+    uint64_t         bias, bytes;       /* a reference less `bias` is a header offset; below `bytes` if it is one */
+    const uint8_t   *space;
+    struct gc_block *side;
+    const struct gc_type *type;
+    uint32_t         type_count, age_now;
+    bool             parallel, marking, starved;
+
     uint32_t         queue_head, queue_count;
+    struct gc_waiting queue[GC_QUEUE];  /* the next ones: their memory is being fetched meanwhile */
+    struct gc_stack  grey;              /* slots that refer to young objects: offsets */
+    struct gc_stack  marked;            /* old, marked, not yet scanned: header offsets */
+    struct gc_region region[2][2];      /* [survivors, old][small, longer than a line] */
+    uint32_t         old_block[2];      /* whose holes the old ones take, one after the other */
+    struct gc_moved  moved[2];          /* [copied to survivors, promoted] */
+    uint64_t         kept_objects, kept_bytes, marked_objects, marked_bytes;
     struct gc_stack  weak, ephemerons;  /* objects met, to be looked at when the trace is over */
-    struct gc_region survivor[2], old[2];       /* [0] small objects, [1] those longer than a line */
-    uint32_t         old_block[2];      /* whose holes these take, one after the other */
-    uint64_t         copied_objects, copied_bytes, promoted_objects, promoted_bytes, kept_objects, kept_bytes, marked_objects, marked_bytes;
-    bool             parallel, lies, starved;
 };
 
 enum gc_phase { GC_IDLE, GC_STOPPING, GC_PREPARE, GC_TRACE, GC_FINISH };
-
-#define GC_QUEUE       8u             /* a power of two */
 
 /* A job at another worker, to help with a trace (help.c). */
 struct gc_helper { struct job job; struct gc_tracer *tracer; uint32_t posted; };
@@ -140,7 +154,7 @@ struct gc {
 
     /* Tables. */
     uint8_t          *space;            /* [blocks of the reserve], enum gc_space */
-    struct gc_block **side;             /* [chunks of the reserve], each MM_CHUNK_BLOCKS; NULL: never granted from */
+    struct gc_block  *side;             /* [blocks of the reserve], zero pages until a block is granted */
     struct gc_type   *type;             /* [type_count]; 0: raw bytes */
     uint32_t          type_count, type_room;
 
@@ -247,7 +261,7 @@ static inline bool gc_in_pause(const struct gc *gc) { return gc->phase > GC_STOP
 
 /* ---- Tables ---- */
 
-static inline struct gc_block *gc_block(const struct gc *gc, uint32_t block) { return &gc->side[block / MM_CHUNK_BLOCKS][block % MM_CHUNK_BLOCKS]; }
+static inline struct gc_block *gc_block(const struct gc *gc, uint32_t block) { return &gc->side[block]; }
 /* One byte, read while other tracers open blocks. */
 static inline enum gc_space gc_space(const struct gc *gc, uint64_t block) { return (enum gc_space)mm_load_relaxed(&gc->space[block]); }
 static inline uint64_t gc_off(uint32_t block) { return (uint64_t)block << MM_BLOCK_SHIFT; }
@@ -262,9 +276,6 @@ void gc_bits_clear(uint64_t *bits, uint32_t from, uint32_t to);
 
 /* Where objects of an old block start. */
 static inline const uint64_t *gc_starts(const struct gc_block *side) { return side->flags & GC_UNSWEPT ? side->mark : side->start; }
-
-/* Makes the side of a chunk; false: no memory. */
-bool gc_side_make(struct gc *gc, uint32_t block);
 
 /* The card bytes of a block become `value`. */
 void gc_cards_fill(struct gc *gc, uint32_t block, uint32_t blocks, uint8_t value);

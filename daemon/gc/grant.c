@@ -78,8 +78,6 @@ static int blocks_take(struct gc *gc, uint32_t want, uint32_t min, enum mm_block
     if (r)
         return r;
     for (uint32_t b = *ret_block; b < *ret_block + *ret_count; b++) {
-        if (!gc_side_make(gc, b))
-            return -MORPH_EMEMORY;
         gc->space[b] = (uint8_t)space;
         if (!ask.were_zero && space == GC_YOUNG)        /* its thread zeroes the rest; whoever walks it before finds nothing */
             memset(gc->heap->view.base + gc_off(b), 0, MM_HEADER_BYTES);

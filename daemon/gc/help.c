@@ -52,7 +52,7 @@ static bool take(struct gc_tracer *tracer)
     for (unsigned i = 0; i < PACKET_OBJECTS && shared->count; i++) {
         uint64_t off = shared->word[shared->count - 1];
         struct gc_stack *to = off & MARKED_BIT ? &tracer->marked : &tracer->grey;
-        if (to->count == to->room)
+        if (to->count >= GC_GREY_SETTLED || to->count == to->room)
             break;
         shared->count--;
         stack_push(to, off & ~(uint64_t)MARKED_BIT);

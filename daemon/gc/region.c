@@ -27,7 +27,7 @@ static uint32_t block_take(struct gc_tracer *tracer, enum mm_block_state state)
     struct gc *gc = tracer->gc;
     uint32_t block = UINT32_MAX, count;
     lock(tracer);
-    if (heap_obtain(gc->heap, &(struct heap_want){ .want = 1, .min = 1, .state = state }, &block, &count) != 0 || !gc_side_make(gc, block))
+    if (heap_obtain(gc->heap, &(struct heap_want){ .want = 1, .min = 1, .state = state }, &block, &count) != 0)
         block = UINT32_MAX;
     unlock(tracer);
     return block;
@@ -105,7 +105,7 @@ static bool hole_open(struct gc_tracer *tracer, unsigned which, uint32_t line, u
         if (end - line < lines)
             continue;
         gc_bits_set(side->line, line, end);
-        tracer->old[which] = (struct gc_region){ gc_off(block) + line * MM_LINE_BYTES, gc_off(block) + end * MM_LINE_BYTES, block };
+        tracer->region[1][which] = (struct gc_region){ gc_off(block) + line * MM_LINE_BYTES, gc_off(block) + end * MM_LINE_BYTES, block };
         return true;
     }
     return false;
@@ -114,7 +114,7 @@ static bool hole_open(struct gc_tracer *tracer, unsigned which, uint32_t line, u
 static bool holes_open(struct gc_tracer *tracer, unsigned which, uint32_t lines)
 {
     struct gc *gc = tracer->gc;
-    struct gc_region *region = &tracer->old[which];
+    struct gc_region *region = &tracer->region[1][which];
     uint32_t line = region->end ? (uint32_t)((region->end - 1) % MM_BLOCK_BYTES / MM_LINE_BYTES) + 1 : 0;
     region_leave(gc, region);
     while (tracer->old_block[which] == UINT32_MAX || !hole_open(tracer, which, line, lines)) {
@@ -135,27 +135,21 @@ static bool holes_open(struct gc_tracer *tracer, unsigned which, uint32_t lines)
     return true;
 }
 
-static uint64_t region_slow(struct gc_tracer *tracer, bool old, unsigned which, uint64_t extent)
+uint64_t region_slow(struct gc_tracer *tracer, bool *old, unsigned which, uint64_t extent)
 {
-    struct gc_region *region = old ? &tracer->old[which] : &tracer->survivor[which];
+    struct gc_region *region = &tracer->region[*old][which];
     /* Objects that overlap, by headers that lie, would make more copies than there is to be copied (R6). */
-    if (tracer->copied_bytes + tracer->promoted_bytes > (uint64_t)tracer->gc->from_count << MM_BLOCK_SHIFT) {
+    if (tracer->moved[0].bytes + tracer->moved[1].bytes > (uint64_t)tracer->gc->from_count << MM_BLOCK_SHIFT) {
         mm_store_relaxed(&tracer->gc->lie, "its young objects overlap");
         return TRACE_NONE;
     }
     uint32_t lines = (uint32_t)((extent + MM_LINE_BYTES - 1) / MM_LINE_BYTES);
-    if (!(old ? holes_open(tracer, which, lines) : survivor_open(tracer, region)))
-        return old ? TRACE_NONE : region_alloc(tracer, true, extent);
-    region->at += extent;
-    return region->at - extent;
-}
-
-uint64_t region_alloc(struct gc_tracer *tracer, bool old, uint64_t extent)
-{
-    unsigned which = extent > MM_LINE_BYTES;
-    struct gc_region *region = old ? &tracer->old[which] : &tracer->survivor[which];
-    if (extent > region->end - region->at)
-        return region_slow(tracer, old, which, extent);
+    if (!*old && !survivor_open(tracer, region)) {
+        *old = true;
+        return region_alloc(tracer, old, extent);
+    }
+    if (*old && !holes_open(tracer, which, lines))
+        return TRACE_NONE;
     region->at += extent;
     return region->at - extent;
 }
@@ -164,13 +158,13 @@ void regions_close(struct gc *gc, bool all)
 {
     for (unsigned i = 0; i < GC_MAX_TRACERS; i++) {
         struct gc_tracer *tracer = &gc->tracer[i];
-        tracer->survivor[0] = tracer->survivor[1] = (struct gc_region){ 0, 0, 0 };
+        tracer->region[0][0] = tracer->region[0][1] = (struct gc_region){ 0, 0, 0 };
         if (i == 0 && !all)
             continue;
         bool parallel = tracer->parallel;
         tracer->parallel = false;
         for (unsigned which = 0; which < 2; which++) {
-            region_leave(gc, &tracer->old[which]);
+            region_leave(gc, &tracer->region[1][which]);
             old_block_leave(tracer, which);
         }
         tracer->parallel = parallel;

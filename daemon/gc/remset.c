@@ -74,32 +74,29 @@ static bool start_before(const uint64_t *starts, uint32_t granule, uint32_t *ret
     return true;
 }
 
-static bool old_card_scan(struct gc *gc, uint32_t block, uint32_t card)
+static void old_card_scan(struct gc *gc, uint32_t block, uint32_t card)
 {
     const uint64_t *starts = gc_starts(gc_block(gc, block));
     uint64_t base = gc_off(block), from = base + card * MM_CARD_BYTES, to = from + MM_CARD_BYTES;
     uint32_t first = card * (MM_CARD_BYTES / MM_GRANULE_BYTES), granule;
-    bool young = false;
     if (start_before(starts, first, &granule)) {
         uint64_t off = base + granule * MM_GRANULE_BYTES;
         if (off + mm_object_extent(mm_header_bytes(trace_header(gc, off))) > from)
-            young |= trace_old_object(&gc->tracer[0], off, from, to);
+            trace_old_object(&gc->tracer[0], off, from, to);
     }
     for (uint32_t i = first; i < first + MM_CARD_BYTES / MM_GRANULE_BYTES; i++)
         if (gc_bit(starts, i))
-            young |= trace_old_object(&gc->tracer[0], base + i * MM_GRANULE_BYTES, from, to);
-    return young;
+            trace_old_object(&gc->tracer[0], base + i * MM_GRANULE_BYTES, from, to);
 }
 
-static bool large_card_scan(struct gc *gc, uint32_t block, uint32_t card)
+static void large_card_scan(struct gc *gc, uint32_t block, uint32_t card)
 {
     uint32_t head = gc_block(gc, block)->large_head;
     uint64_t from = gc_off(block) + card * MM_CARD_BYTES;
     if (gc_block(gc, head)->large_blocks == 0 || !gc_bit(gc_block(gc, head)->start, 0))
-        return false;
-    if (!(mm_header_flags(trace_header(gc, gc_off(head))) & MM_BORN))
-        return false;                   /* granted, not yet written */
-    return trace_old_object(&gc->tracer[0], gc_off(head), from, from + MM_CARD_BYTES);
+        return;
+    if (mm_header_flags(trace_header(gc, gc_off(head))) & MM_BORN)      /* else it is granted and not yet written */
+        trace_old_object(&gc->tracer[0], gc_off(head), from, from + MM_CARD_BYTES);
 }
 
 /* Scans one carried card. What it finds young carries the card again. */
@@ -109,9 +106,9 @@ static void card_trace(struct gc *gc, uint32_t block, uint32_t card)
     gc_bit_clear(side->carry, card);
     mm_store_relaxed(&cards(gc)[(uint64_t)block * GC_BLOCK_CARDS + card], (uint8_t)MM_CARD_CLEAN);
     if (gc->space[block] == GC_OLD)
-        (void)old_card_scan(gc, block, card);
+        old_card_scan(gc, block, card);
     else if (gc->space[block] == GC_LARGE)
-        (void)large_card_scan(gc, block, card);
+        large_card_scan(gc, block, card);
     gc->receipt.cards++;
 }
 
@@ -238,7 +235,7 @@ static void grant_trace(struct gc *gc, const struct gc_grant *grant)
     const uint64_t *starts = gc_block(gc, grant->block)->start;
     for (uint32_t g = grant->scanned / MM_GRANULE_BYTES; g < grant->walked / MM_GRANULE_BYTES; g++)
         if (gc_bit(starts, g) && gc_bit(grant->holes, g / (MM_LINE_BYTES / MM_GRANULE_BYTES)))
-            (void)trace_old_object(&gc->tracer[0], gc_off(grant->block) + g * MM_GRANULE_BYTES, 0, UINT64_MAX);
+            trace_old_object(&gc->tracer[0], gc_off(grant->block) + g * MM_GRANULE_BYTES, 0, UINT64_MAX);
 }
 
 void remset_trace_grants(struct gc *gc)

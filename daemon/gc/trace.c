@@ -45,10 +45,10 @@ bool stack_push_grow(struct gc_stack *stack, uint64_t word)
 /* ---- Bits that several tracers may set ---- */
 
 /* Sets the bit; was it set before? */
-static inline bool bit_claim(const struct gc_tracer *tracer, uint64_t *bits, uint32_t i)
+static inline __attribute__((always_inline)) bool bit_claim(bool parallel, uint64_t *bits, uint32_t i)
 {
     uint64_t bit = (uint64_t)1 << (i % 64), old;
-    if (tracer->parallel) {
+    if (parallel) {
         old = __atomic_fetch_or(&bits[i / 64], bit, __ATOMIC_ACQ_REL);
     } else {
         old = bits[i / 64];
@@ -57,17 +57,17 @@ static inline bool bit_claim(const struct gc_tracer *tracer, uint64_t *bits, uin
     return old & bit;
 }
 
-static inline bool bit_read(const struct gc_tracer *tracer, const uint64_t *bits, uint32_t i)
+static inline __attribute__((always_inline)) bool bit_read(bool parallel, const uint64_t *bits, uint32_t i)
 {
-    uint64_t word = tracer->parallel ? mm_load_acquire(&bits[i / 64]) : bits[i / 64];
+    uint64_t word = parallel ? mm_load_acquire(&bits[i / 64]) : bits[i / 64];
     return word >> (i % 64) & 1;
 }
 
-static void lines_set(const struct gc_tracer *tracer, uint64_t *lines, uint64_t off, uint64_t extent)
+static inline void lines_set(bool parallel, uint64_t *lines, uint64_t off, uint64_t extent)
 {
     uint32_t first = (uint32_t)(off % MM_BLOCK_BYTES / MM_LINE_BYTES), last = (uint32_t)((off + extent - 1) % MM_BLOCK_BYTES / MM_LINE_BYTES);
     for (uint32_t line = first; line <= last; line++)
-        bit_claim(tracer, lines, line);
+        bit_claim(parallel, lines, line);
 }
 
 /* ---- Cards ---- */
@@ -77,7 +77,7 @@ void trace_carry(struct gc_tracer *tracer, uint64_t slot_off)
     struct gc *gc = tracer->gc;
     uint32_t block = (uint32_t)(slot_off >> MM_BLOCK_SHIFT), chunk = block / MM_CHUNK_BLOCKS;
     uint32_t card = (uint32_t)(slot_off % MM_BLOCK_BYTES / MM_CARD_BYTES);
-    if (bit_claim(tracer, gc_block(gc, block)->carry, card))
+    if (bit_claim(tracer->parallel, gc_block(gc, block)->carry, card))
         return;
     mm_store_relaxed(&mm_control_cards(gc->heap->control, gc->heap->slot_count, gc->heap->space_count)[slot_off >> MM_CARD_SHIFT], (uint8_t)MM_CARD_DIRTY);
     if (__atomic_exchange_n(&gc->chunk_dirty[chunk], 1, __ATOMIC_RELAXED) == 0)
@@ -112,84 +112,84 @@ static void block_keep(struct gc *gc, uint32_t block, struct gc_block *side)
         mm_cpu_relax();
 }
 
+static void copy_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, bool carry);
+
 /* Leaves a claimed object where it is; its block will be old. */
-static uint64_t keep_object(struct gc_tracer *tracer, struct gc_block *side, uint64_t off, uint64_t extent, bool scan)
+static uint64_t keep_object(struct gc_tracer *tracer, struct gc_block *side, const struct gc_type *type, uint64_t off, uint64_t word0)
 {
     struct gc *gc = tracer->gc;
-    uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
-    block_keep(gc, block, side);
-    bit_claim(tracer, side->start, trace_granule(off));
-    lines_set(tracer, side->line, off, extent);
+    uint64_t extent = mm_object_extent(mm_header_bytes(word0));
+    block_keep(gc, (uint32_t)(off >> MM_BLOCK_SHIFT), side);
+    bit_claim(tracer->parallel, side->start, trace_granule(off));
+    lines_set(tracer->parallel, side->line, off, extent);
     tracer->kept_objects++;
     tracer->kept_bytes += extent;
-    if (scan)
-        stack_push(&tracer->grey, off);
     if (tracer->parallel)
-        bit_claim(tracer, side->done, trace_granule(off));
+        bit_claim(true, side->done, trace_granule(off));
+    copy_scan(tracer, type, off, word0, true);
     return off;
 }
 
-/* Another tracer has the claim: its outcome, once it can be read. */
+/* Somebody else has the claim: the outcome, once it can be read. */
 static uint64_t outcome(const struct gc_tracer *tracer, const struct gc_block *side, uint64_t off)
 {
     const struct gc *gc = tracer->gc;
     uint32_t granule = trace_granule(off);
-    while (tracer->parallel && !bit_read(tracer, side->done, granule))
+    while (tracer->parallel && !bit_read(true, side->done, granule))
         if (mm_load_relaxed(&gc->lie))
             return off;
-    if (bit_read(tracer, side->start, granule))
+    if (bit_read(tracer->parallel, side->start, granule))
         return off;                                     /* kept */
     uint64_t to = trace_off(gc, mm_load_relaxed((const uint64_t *)(gc->heap->view.base + off + 8)));
     if (to == TRACE_NONE || (gc_space(gc, to >> MM_BLOCK_SHIFT) != GC_TO && gc_space(gc, to >> MM_BLOCK_SHIFT) != GC_OLD) ||
-        !bit_read(tracer, gc_block(gc, (uint32_t)(to >> MM_BLOCK_SHIFT))->start, trace_granule(to)))
+        !bit_read(tracer->parallel, gc_block(gc, (uint32_t)(to >> MM_BLOCK_SHIFT))->start, trace_granule(to)))
         return off;                                     /* the forwarding word was overwritten by the client: its loss */
     return to;
 }
 
-static uint64_t evacuate(struct gc_tracer *tracer, uint64_t off)
+/* Carries a young object out of from-space; where it is now. The header that is judged here, read once, is the one that the copy gets and by
+ * which it is scanned (R6). */
+static inline __attribute__((always_inline)) uint64_t evacuate_as(struct gc_tracer *tracer, uint64_t off, bool parallel)
 {
     struct gc *gc = tracer->gc;
-    struct gc_block *side = gc_block(gc, (uint32_t)(off >> MM_BLOCK_SHIFT));
+    struct gc_block *side = &tracer->side[off >> MM_BLOCK_SHIFT];
     uint32_t granule = trace_granule(off);
-    if (bit_claim(tracer, side->mark, granule))
+    if (bit_claim(parallel, side->mark, granule))
         return outcome(tracer, side, off);
-    char *from = gc->heap->view.base + off;
+    char *from = tracer->base + off;
     uint64_t word0 = mm_load_relaxed((const uint64_t *)from), extent = mm_object_extent(mm_header_bytes(word0));
-    if (!trace_header_sane(gc, off, word0)) {
+    uint32_t id = mm_header_type(word0);
+    const struct gc_type *type = &tracer->type[id];
+    if (UNLIKELY(!(mm_header_flags(word0) & MM_BORN) || extent > MM_BLOCK_BYTES - off % MM_BLOCK_BYTES || id >= tracer->type_count ||
+                    mm_header_bytes(word0) < type->bytes)) {
         mm_store_relaxed(&gc->lie, "a reference leads to something that is no object");
         return off;
     }
-    if (gc->ephemerons_wait)
+    if (UNLIKELY(gc->ephemerons_wait))
         weak_on_alive(tracer, off);
-    const struct gc_type *type = &gc->type[mm_header_type(word0)];
     unsigned age = (unsigned)(word0 >> 48 & 0xff) + 1;
-    bool old = age >= gc->age_now;
-    uint64_t to = side->flags & GC_PINNED ? TRACE_NONE : region_alloc(tracer, old, extent);
-    if (to == TRACE_NONE)
-        return keep_object(tracer, side, off, extent, type->scan != GC_SCAN_NONE);
-    old = gc_space(gc, to >> MM_BLOCK_SHIFT) == GC_OLD;
+    bool old = age >= tracer->age_now;
+    uint64_t to = UNLIKELY(side->flags & GC_PINNED) ? TRACE_NONE : region_alloc(tracer, &old, extent);
+    if (UNLIKELY(to == TRACE_NONE))
+        return keep_object(tracer, side, type, off, word0);
     word0 = (word0 & ~((uint64_t)0xff << 48)) | (uint64_t)(age > 15 ? 15 : age) << 48;
-    copy_object(gc->heap->view.base + to, from, word0, extent);
-    struct gc_block *there = gc_block(gc, (uint32_t)(to >> MM_BLOCK_SHIFT));
-    bit_claim(tracer, there->start, trace_granule(to));
-    if (old) {
-        tracer->promoted_objects++;
-        tracer->promoted_bytes += extent;
-        if (gc->marking) {
-            bit_claim(tracer, there->mark, trace_granule(to));
-            lines_set(tracer, there->line_mark, to, extent);
-        }
-    } else {
-        tracer->copied_objects++;
-        tracer->copied_bytes += extent;
+    copy_object(tracer->base + to, from, word0, extent);
+    struct gc_block *there = &tracer->side[to >> MM_BLOCK_SHIFT];
+    bit_claim(parallel, there->start, trace_granule(to));
+    if (UNLIKELY(old && gc->marking)) {
+        bit_claim(parallel, there->mark, trace_granule(to));
+        lines_set(parallel, there->line_mark, to, extent);
     }
+    tracer->moved[old].objects++;
+    tracer->moved[old].bytes += extent;
     mm_store_relaxed((uint64_t *)(from + 8), trace_word(gc, to));
-    if (tracer->parallel)
-        bit_claim(tracer, side->done, granule);         /* pairs with the acquire in outcome(): the copy before the bit */
-    if (type->scan != GC_SCAN_NONE)
-        stack_push(&tracer->grey, to);
+    if (parallel)
+        bit_claim(true, side->done, granule);           /* pairs with the acquire in outcome(): the copy before the bit */
+    copy_scan(tracer, type, to, word0, old);
     return to;
 }
+
+static uint64_t evacuate(struct gc_tracer *tracer, uint64_t off) { return evacuate_as(tracer, off, tracer->parallel); }
 
 uint64_t trace_forwarded(const struct gc_tracer *tracer, uint64_t off)
 {
@@ -215,7 +215,7 @@ void trace_mark(struct gc_tracer *tracer, uint64_t off)
 {
     struct gc_block *side = gc_block(tracer->gc, (uint32_t)(off >> MM_BLOCK_SHIFT));
     uint32_t granule = trace_granule(off);
-    if (!bit_read(tracer, side->start, granule) || bit_claim(tracer, side->mark, granule))
+    if (!bit_read(tracer->parallel, side->start, granule) || bit_claim(tracer->parallel, side->mark, granule))
         return;
     if (tracer->gc->ephemerons_wait)
         weak_on_alive(tracer, off);
@@ -230,19 +230,21 @@ void trace_mark(struct gc_tracer *tracer, uint64_t off)
 
 /* ---- Slots ---- */
 
-static inline __attribute__((always_inline)) bool slot_follow(struct gc_tracer *tracer, uint64_t *slot)
+/* Does a reference to `off` make its slot interesting to the next minor collection? */
+static inline bool young_now(const struct gc_tracer *tracer, uint64_t off) { return mm_load_relaxed(&tracer->space[off >> MM_BLOCK_SHIFT]) == GC_TO; }
+
+bool trace_slot(struct gc_tracer *tracer, uint64_t *slot)
 {
     struct gc *gc = tracer->gc;
-    uint64_t off = trace_off(gc, mm_load_relaxed(slot));
+    uint64_t off = trace_off(gc, mm_load_relaxed(slot)), now;
     if (off == TRACE_NONE)
         return false;
     switch (gc_space(gc, off >> MM_BLOCK_SHIFT)) {
-    case GC_YOUNG: {
-        uint64_t now = evacuate(tracer, off);
+    case GC_YOUNG:
+        now = evacuate(tracer, off);
         if (now != off)
             mm_store_relaxed(slot, trace_word(gc, now));
-        return gc_space(gc, now >> MM_BLOCK_SHIFT) == GC_TO;
-    }
+        return young_now(tracer, now);
     case GC_TO:
         return true;
     case GC_OLD:
@@ -255,38 +257,72 @@ static inline __attribute__((always_inline)) bool slot_follow(struct gc_tracer *
     }
 }
 
-bool trace_slot(struct gc_tracer *tracer, uint64_t *slot) { return slot_follow(tracer, slot); }
+/* Follows the reference to `off` that was found in a slot of the heap: copies, updates the slot, carries its card if it is an old one. */
+static inline __attribute__((always_inline)) void slot_settle(struct gc_tracer *tracer, uint64_t slot, uint64_t off, bool parallel)
+{
+    uint64_t now = off;
+    if (LIKELY(mm_load_relaxed(&tracer->space[off >> MM_BLOCK_SHIFT]) == GC_YOUNG)) {
+        now = evacuate_as(tracer, off, parallel);
+        if (now != off)
+            mm_store_relaxed((uint64_t *)(tracer->base + slot), trace_word(tracer->gc, now));
+    }
+    if (young_now(tracer, now) && mm_load_relaxed(&tracer->space[slot >> MM_BLOCK_SHIFT]) != GC_TO)
+        trace_carry(tracer, slot);
+}
+
+static __attribute__((noinline)) void slot_settle_now(struct gc_tracer *tracer, uint64_t slot, uint64_t off) { slot_settle(tracer, slot, off, tracer->parallel); }
+
+/* A slot that refers to a young object waits in the queue while that object's header is fetched, or, when the queue is full, on the stack (after
+ * Cher, Hosking, Vitek, "Software prefetching for mark-sweep garbage collection", ASPLOS 2004). */
+static inline void slot_put(struct gc_tracer *tracer, uint64_t slot, uint64_t off)
+{
+    if (tracer->queue_count == GC_QUEUE) {
+        stack_push(&tracer->grey, slot);
+        return;
+    }
+    __builtin_prefetch(tracer->base + off, 1);
+    tracer->queue[(tracer->queue_head + tracer->queue_count++) % GC_QUEUE] = (struct gc_waiting){ slot, off };
+}
+
+/* One slot of an object that is being scanned. `carry`: it will be old, and its card must say so if the slot refers to a young object. `settled`: it
+ * is no copy of this collection; such slots wait only as long as they leave room for those of copies, for which the stacks are made. */
+static inline __attribute__((always_inline)) void slot_scan(struct gc_tracer *tracer, uint64_t slot, bool carry, bool settled)
+{
+    uint64_t off = mm_load_relaxed((const uint64_t *)(tracer->base + slot)) - tracer->bias;
+    if (off >= tracer->bytes || off % MM_GRANULE_BYTES != 0)
+        return;
+    switch ((enum gc_space)mm_load_relaxed(&tracer->space[off >> MM_BLOCK_SHIFT])) {
+    case GC_YOUNG:
+        if (settled && tracer->grey.count >= GC_GREY_SETTLED)
+            slot_settle_now(tracer, slot, off);
+        else
+            slot_put(tracer, slot, off);
+        break;
+    case GC_TO:
+        if (carry)
+            trace_carry(tracer, slot);
+        break;
+    case GC_OLD:
+    case GC_LARGE:
+        if (tracer->marking)
+            trace_mark(tracer, off);
+        break;
+    default:
+        break;
+    }
+}
 
 /* ---- Objects ---- */
 
-/* How a scan treats a slot: `carry` for old objects, whose cards must say that they refer to young ones. */
-static inline __attribute__((always_inline)) bool slot_scan(struct gc_tracer *tracer, uint64_t off, bool carry)
+static void lists_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t payload, uint64_t bytes, uint64_t from, uint64_t to, bool carry, bool settled)
 {
-    bool young = slot_follow(tracer, (uint64_t *)(tracer->gc->heap->view.base + off));
-    if (carry && young)
-        trace_carry(tracer, off);
-    return young;
-}
-
-/* The repeated part, one reference an element. */
-static inline __attribute__((always_inline)) bool vector_scan(struct gc_tracer *tracer, uint64_t at, uint64_t end, bool carry)
-{
-    bool young = false;
-    for (; at < end; at += 8)
-        young |= slot_scan(tracer, at, carry);
-    return young;
-}
-
-static bool lists_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t payload, uint64_t bytes, uint64_t from, uint64_t to, bool carry)
-{
-    bool young = false;
     for (uint32_t i = 0; i < type->refs; i++) {
         uint64_t at = payload + type->ref[i];
         if (at >= from && at < to)
-            young |= slot_scan(tracer, at, carry);
+            slot_scan(tracer, at, carry, settled);
     }
     if (!type->element_refs)
-        return young;
+        return;
     uint64_t first = payload + type->bytes, elements = (bytes - type->bytes) / type->element_bytes, i = 0;
     if (from > first)
         i = (from - first) / type->element_bytes;
@@ -294,9 +330,8 @@ static bool lists_scan(struct gc_tracer *tracer, const struct gc_type *type, uin
         for (uint32_t r = 0; r < type->element_refs; r++) {
             uint64_t at = first + i * type->element_bytes + type->ref[type->refs + r];
             if (at >= from && at < to)
-                young |= slot_scan(tracer, at, carry);
+                slot_scan(tracer, at, carry, settled);
         }
-    return young;
 }
 
 /* An object whose references are weak.c's: whole, or, of an old object, one card of it. A card is remembered as its offset with bit 0 set, and its
@@ -305,7 +340,7 @@ static void weak_later(struct gc_tracer *tracer, uint64_t off, bool weak, uint64
 {
     struct gc_stack *later = weak ? &tracer->weak : &tracer->ephemerons;
     bool whole = from == 0 && to == UINT64_MAX, fine;
-    if (!weak && !whole && bit_claim(tracer, gc_block(tracer->gc, (uint32_t)(off >> MM_BLOCK_SHIFT))->done, trace_granule(off)))
+    if (!weak && !whole && bit_claim(tracer->parallel, gc_block(tracer->gc, (uint32_t)(off >> MM_BLOCK_SHIFT))->done, trace_granule(off)))
         return;
     fine = stack_push_grow(later, off);
     if (weak && !whole)
@@ -314,45 +349,53 @@ static void weak_later(struct gc_tracer *tracer, uint64_t off, bool weak, uint64
         mm_store_relaxed(&tracer->gc->lie, "no memory for its weak objects");
 }
 
-/* Scans the object whose header is `word0`, judged sane here once more: the copy lies in client memory too. */
-static inline __attribute__((always_inline)) bool object_scan(struct gc_tracer *tracer, uint64_t off, uint64_t word0, uint64_t from, uint64_t to, bool carry)
+/* Scans the slots in [from, to) of an object whose header, judged, is `word0`. */
+static inline __attribute__((always_inline)) void scan_as(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, uint64_t from, uint64_t to, bool carry, bool settled)
 {
-    struct gc *gc = tracer->gc;
-    const struct gc_type *type = &gc->type[mm_header_type(word0)];
     uint64_t payload = off + MM_HEADER_BYTES, bytes = mm_header_bytes(word0);
-    bool young = false;
-    if (type->scan == GC_SCAN_NONE)
-        return false;
-    if (bytes < type->bytes) {
-        mm_store_relaxed(&gc->lie, "an object is smaller than its type");
-        return false;
-    }
-    if (type->flags) {
+    if (UNLIKELY(type->flags != 0)) {
         weak_later(tracer, off, type->flags & TYPE_WEAK, from, to);
-        return false;
+        return;
     }
-    if (type->scan == GC_SCAN_LISTS)
-        return lists_scan(tracer, type, payload, bytes, from, to, carry);
+    if (UNLIKELY(type->scan == GC_SCAN_LISTS)) {
+        lists_scan(tracer, type, payload, bytes, from, to, carry, settled);
+        return;
+    }
     for (uint64_t mask = type->mask; mask; mask &= mask - 1) {
         uint64_t at = payload + (uint64_t)__builtin_ctzll(mask) * 8;
         if (at >= from && at < to)
-            young |= slot_scan(tracer, at, carry);
+            slot_scan(tracer, at, carry, settled);
     }
     if (type->scan == GC_SCAN_VECTOR) {
         uint64_t at = payload + type->bytes, end = payload + (bytes & ~(uint64_t)7);
-        young |= vector_scan(tracer, at < from ? from : at, end < to ? end : to, carry);
+        for (at = at < from ? from : at, end = end < to ? end : to; at < end; at += 8)
+            slot_scan(tracer, at, carry, settled);
     }
-    return young;
 }
 
-bool trace_old_object(struct gc_tracer *tracer, uint64_t off, uint64_t from, uint64_t to)
+/* A copied or kept object, as its header was when it was judged. */
+static inline __attribute__((always_inline)) void copy_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, bool carry)
+{
+    if (type->scan != GC_SCAN_NONE)
+        scan_as(tracer, type, off, word0, 0, UINT64_MAX, carry, false);
+}
+
+/* The type of the old or large object at `off`, if its header makes sense; else the heap is condemned. */
+static inline const struct gc_type *old_judge(struct gc_tracer *tracer, uint64_t off, uint64_t word0)
+{
+    const struct gc_type *type = &tracer->type[mm_header_type(word0)];
+    if (LIKELY(trace_header_sane(tracer->gc, off, word0) && (type->scan == GC_SCAN_NONE || mm_header_bytes(word0) >= type->bytes)))
+        return type;
+    mm_store_relaxed(&tracer->gc->lie, "the header of an old object was overwritten");
+    return NULL;
+}
+
+void trace_old_object(struct gc_tracer *tracer, uint64_t off, uint64_t from, uint64_t to)
 {
     uint64_t word0 = trace_header(tracer->gc, off);
-    if (!trace_header_sane(tracer->gc, off, word0)) {
-        mm_store_relaxed(&tracer->gc->lie, "the header of an old object was overwritten");
-        return false;
-    }
-    return object_scan(tracer, off, word0, from, to, true);
+    const struct gc_type *type = old_judge(tracer, off, word0);
+    if (type && type->scan != GC_SCAN_NONE)
+        scan_as(tracer, type, off, word0, from, to, true, true);
 }
 
 static void each_visit(struct gc_tracer *tracer, uint64_t at, uint64_t from, uint64_t to, void (*visit)(struct gc_tracer *, uint64_t *, void *), void *argument)
@@ -380,70 +423,38 @@ void trace_each_slot(struct gc_tracer *tracer, uint64_t off, uint64_t from, uint
             each_visit(tracer, first + i * type->element_bytes + type->ref[type->ref_count + r], from, to, visit, argument);
 }
 
-/* A copied or kept object. */
-static inline void grey_scan(struct gc_tracer *tracer, uint64_t off)
-{
-    struct gc *gc = tracer->gc;
-    uint64_t word0 = trace_header(gc, off);
-    if (!trace_header_sane(gc, off, word0))
-        mm_store_relaxed(&gc->lie, "a copy was overwritten during a collection");
-    else if (gc_space(gc, off >> MM_BLOCK_SHIFT) == GC_TO)
-        (void)object_scan(tracer, off, word0, 0, UINT64_MAX, false);
-    else
-        (void)object_scan(tracer, off, word0, 0, UINT64_MAX, true);
-}
-
 static inline void marked_scan(struct gc_tracer *tracer, uint64_t off)
 {
-    struct gc *gc = tracer->gc;
-    uint64_t word0 = trace_header(gc, off), extent = mm_object_extent(mm_header_bytes(word0));
-    if (!trace_header_sane(gc, off, word0)) {
-        mm_store_relaxed(&gc->lie, "the header of an old object was overwritten");
+    uint64_t word0 = trace_header(tracer->gc, off), extent = mm_object_extent(mm_header_bytes(word0));
+    const struct gc_type *type = old_judge(tracer, off, word0);
+    if (!type)
         return;
-    }
     tracer->marked_objects++;
     tracer->marked_bytes += extent;
     uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
-    if (gc_space(gc, block) == GC_OLD)
-        lines_set(tracer, gc_block(gc, block)->line_mark, off, extent);
-    (void)object_scan(tracer, off, word0, 0, UINT64_MAX, true);
+    if (gc_space(tracer->gc, block) == GC_OLD)
+        lines_set(tracer->parallel, gc_block(tracer->gc, block)->line_mark, off, extent);
+    if (type->scan != GC_SCAN_NONE)
+        scan_as(tracer, type, off, word0, 0, UINT64_MAX, true, true);
 }
 
-/* Asks for the headers that an object's first references lead to. */
-static inline void fetch_ahead(const struct gc_tracer *tracer, uint64_t off)
-{
-    const struct gc *gc = tracer->gc;
-    const char *base = gc->heap->view.base;
-    uint64_t bias = gc->heap->view.client_base + MM_HEADER_BYTES, word0 = trace_header(gc, off);
-    const struct gc_type *type = &gc->type[mm_header_type(word0) < gc->type_count ? mm_header_type(word0) : 0];
-    uint64_t mask = type->scan == GC_SCAN_MASK ? type->mask : type->scan == GC_SCAN_VECTOR ? 0xff : 0;
-    for (unsigned i = 0; mask && i < 4; i++, mask &= mask - 1) {
-        uint64_t at = off + MM_HEADER_BYTES + (uint64_t)__builtin_ctzll(mask) * 8;
-        if (at >> MM_BLOCK_SHIFT != off >> MM_BLOCK_SHIFT)
-            return;                     /* the next block may not even be mapped */
-        uint64_t to = mm_load_relaxed((const uint64_t *)(base + at)) - bias;
-        if (to < gc->heap->view.bytes)
-            __builtin_prefetch(base + to);
-    }
-}
-
-/* A few objects wait in a queue while what they lead to is fetched (after Cher, Hosking, Vitek, "Software prefetching for mark-sweep
- * garbage collection", ASPLOS 2004). Bit 0 of an entry: it is from `marked`. */
-static inline bool queue_fill(struct gc_tracer *tracer)
+/* Brings what waits on the stacks to the queue, where its memory is fetched. */
+static inline __attribute__((always_inline)) bool queue_fill(struct gc_tracer *tracer)
 {
     while (tracer->queue_count < GC_QUEUE) {
-        uint64_t entry;
+        struct gc_waiting next = { GC_NO_SLOT, 0 };
         if (tracer->grey.count) {
-            entry = tracer->grey.word[--tracer->grey.count];
-            fetch_ahead(tracer, entry);
+            next.slot = tracer->grey.word[--tracer->grey.count];
+            next.off = trace_off(tracer->gc, mm_load_relaxed((const uint64_t *)(tracer->base + next.slot)));
+            if (UNLIKELY(next.off == TRACE_NONE))
+                continue;               /* its client runs while it says that it is stopped */
         } else if (tracer->marked.count) {
-            entry = tracer->marked.word[--tracer->marked.count];
-            __builtin_prefetch(tracer->gc->heap->view.base + entry);
-            entry |= 1;
+            next.off = tracer->marked.word[--tracer->marked.count];
         } else {
             break;
         }
-        tracer->queue[(tracer->queue_head + tracer->queue_count++) % GC_QUEUE] = entry;
+        __builtin_prefetch(tracer->base + next.off, 1);
+        tracer->queue[(tracer->queue_head + tracer->queue_count++) % GC_QUEUE] = next;
     }
     return tracer->queue_count > 0;
 }
@@ -451,25 +462,32 @@ static inline bool queue_fill(struct gc_tracer *tracer)
 void trace_queue_empty(struct gc_tracer *tracer)
 {
     for (; tracer->queue_count; tracer->queue_count--) {
-        uint64_t entry = tracer->queue[tracer->queue_head++ % GC_QUEUE];
-        stack_push(entry & 1 ? &tracer->marked : &tracer->grey, entry & ~(uint64_t)1);
+        struct gc_waiting next = tracer->queue[tracer->queue_head++ % GC_QUEUE];
+        if (next.slot == GC_NO_SLOT)
+            stack_push(&tracer->marked, next.off);
+        else
+            stack_push(&tracer->grey, next.slot);
     }
 }
 
-static bool drain_some(struct gc_tracer *tracer)
+static inline __attribute__((always_inline)) bool drain_as(struct gc_tracer *tracer, bool parallel)
 {
     for (unsigned i = 0; i < DRAIN_ROUND; i++) {
         if (!queue_fill(tracer))
             return false;
-        uint64_t entry = tracer->queue[tracer->queue_head++ % GC_QUEUE];
+        struct gc_waiting next = tracer->queue[tracer->queue_head++ % GC_QUEUE];
         tracer->queue_count--;
-        if (entry & 1)
-            marked_scan(tracer, entry & ~(uint64_t)1);
+        if (next.slot == GC_NO_SLOT)
+            marked_scan(tracer, next.off);
         else
-            grey_scan(tracer, entry);
+            slot_settle(tracer, next.slot, next.off, parallel);
     }
     return true;
 }
+
+static bool drain_alone(struct gc_tracer *tracer) { return drain_as(tracer, false); }
+static bool drain_together(struct gc_tracer *tracer) { return drain_as(tracer, true); }
+static bool drain_some(struct gc_tracer *tracer) { return tracer->parallel ? drain_together(tracer) : drain_alone(tracer); }
 
 /* The mark stack was full: scan again every marked object of the blocks whose objects could not be pushed. */
 static void rescan(struct gc_tracer *tracer)
@@ -478,8 +496,8 @@ static void rescan(struct gc_tracer *tracer)
     uint32_t blocks = gc->heap->mapped_chunks * MM_CHUNK_BLOCKS;
     tracer->starved = false;
     for (uint32_t b = 0; b < blocks; b++) {
-        struct gc_block *side = gc->side[b / MM_CHUNK_BLOCKS] ? gc_block(gc, b) : NULL;
-        if (!side || !(side->flags & GC_RESCAN))
+        struct gc_block *side = gc_block(gc, b);
+        if (!(side->flags & GC_RESCAN))
             continue;
         side->flags &= (uint8_t)~GC_RESCAN;
         for (uint32_t w = 0; w < GC_BLOCK_GRANULES / 64; w++)
@@ -503,7 +521,7 @@ bool trace_drain(struct gc_tracer *tracer, uint64_t deadline_ns)
         }
         if (tracer->starved)
             rescan(tracer);
-    } while (tracer->queue_count || tracer->grey.count || tracer->marked.count || tracer->starved);
+    } while (trace_waits(tracer));
     return true;
 }
 

@@ -1,7 +1,8 @@
 /* trace.h — following references: copying out of from-space, and marking the old generation.
  *
- * A trace ends when `grey` (copied or kept in place) and `marked` (old) are empty. Both kinds of object are scanned by the same code; what
- * differs is what a reference into each space means (enum gc_space).
+ * What is still to be done are slots that refer to young objects (`grey`) and old objects that were marked and not yet scanned (`marked`); a
+ * trace ends when there are none. An object is scanned as it is copied, while its header, read once and judged, is at hand. All objects are
+ * scanned by the same code; what differs is what a reference into each space means (enum gc_space).
  * Claims: whoever sets an object's bit in `mark` of its block carries the object out; the others find the outcome. With several tracers the
  * bit is set atomically and `done` says that the outcome can be read.
  * Sources: Cheney, "A nonrecursive list compacting algorithm", CACM 1970, with an explicit stack instead of the scan pointer (depth
@@ -14,6 +15,8 @@
 #include "shm/object.h"
 
 #define TRACE_NONE UINT64_MAX
+#define LIKELY(x)   __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 /* Header offset of what a word claims to refer to; TRACE_NONE if it is nothing of this heap. */
 static inline uint64_t trace_off(const struct gc *gc, uint64_t word)
@@ -45,8 +48,8 @@ static inline bool trace_header_sane(const struct gc *gc, uint64_t off, uint64_t
 bool trace_slot(struct gc_tracer *tracer, uint64_t *slot);
 
 /* Scans the slots of the old object at `off` that lie in [from, to), offsets in the reserve; those that refer to young objects get their
- * cards carried. True if there was one. */
-bool trace_old_object(struct gc_tracer *tracer, uint64_t off, uint64_t from, uint64_t to);
+ * cards carried, some of them only when the trace comes to them. */
+void trace_old_object(struct gc_tracer *tracer, uint64_t off, uint64_t from, uint64_t to);
 
 /* Marks an old or large object (header offset), if something starts there. */
 void trace_mark(struct gc_tracer *tracer, uint64_t off);
@@ -59,6 +62,9 @@ uint64_t trace_forwarded(const struct gc_tracer *tracer, uint64_t off);
 
 /* Scans until nothing is left or os.now_ns() reaches `deadline_ns`. True: nothing is left. */
 bool trace_drain(struct gc_tracer *tracer, uint64_t deadline_ns);
+
+/* Is anything left to be scanned? */
+static inline bool trace_waits(const struct gc_tracer *tracer) { return tracer->queue_count || tracer->grey.count || tracer->marked.count || tracer->starved; }
 
 /* What waits in the queue goes back onto the stacks, which have room for it. */
 void trace_queue_empty(struct gc_tracer *tracer);
@@ -74,8 +80,21 @@ void weak_on_alive(struct gc_tracer *tracer, uint64_t off);
 
 /* ---- region.c ---- */
 
-/* Room for a copy; TRACE_NONE: none to be had. */
-uint64_t region_alloc(struct gc_tracer *tracer, bool old, uint64_t extent);
+/* region_alloc() when the region at hand is full. */
+uint64_t region_slow(struct gc_tracer *tracer, bool *old, unsigned which, uint64_t extent);
+
+/* Room for a copy; TRACE_NONE: none to be had. A survivor may be promoted instead, when survivors overflow: then *old becomes true. */
+static inline uint64_t region_alloc(struct gc_tracer *tracer, bool *old, uint64_t extent)
+{
+    unsigned which = extent > MM_LINE_BYTES;
+    struct gc_region *region = &tracer->region[*old][which];
+    uint64_t at = region->at;
+    if (UNLIKELY(extent > region->end - at))
+        return region_slow(tracer, old, which, extent);
+    region->at = at + extent;
+    return at;
+}
+
 /* The ends of regions: what is left of them is free again. `all`: of the owner's old regions too. */
 void regions_close(struct gc *gc, bool all);
 

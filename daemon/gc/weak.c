@@ -124,7 +124,7 @@ static void ephemerons_settle(struct gc *gc)
             uint64_t *value = table->entry[table->ready.word[--table->ready.count]].value;
             slot_settled(tracer, value, trace_slot(tracer, value));
         }
-    } while (tracer->grey.count || tracer->marked.count || tracer->starved || tracer->ephemerons.count || table->ready.count);
+    } while (trace_waits(tracer) || tracer->ephemerons.count || table->ready.count);
 }
 
 /* Where a weak reference's object is now; 0: it is gone. */

@@ -133,13 +133,14 @@ static void regions_give_back_what_they_did_not_use(void **state)
     sim_open(&small);
     struct gc *gc = sim.gc;
     gc->from_count = 100;               /* copies are bounded by what there is to be copied */
-    uint64_t off = region_alloc(&gc->tracer[0], true, 64);
+    bool old = true;
+    uint64_t off = region_alloc(&gc->tracer[0], &old, 64);
     assert_true(off != TRACE_NONE);
     uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
     struct gc_block *side = gc_block(gc, block);
     assert_int_equal(gc->space[block], GC_OLD);
     assert_int_equal(gc->old_blocks, 1);
-    assert_true(region_alloc(&gc->tracer[0], true, 256) == off + 64);
+    assert_true(region_alloc(&gc->tracer[0], &old, 256) == off + 64);
     gc_bit_set(side->start, trace_granule(off));
     gc_bit_set(side->start, trace_granule(off + 64));
     regions_close(gc, true);
@@ -151,10 +152,10 @@ static void regions_give_back_what_they_did_not_use(void **state)
     assert_true(gc_old_used_bytes(gc) == 2 * MM_LINE_BYTES);
     gc_bits_set(side->line, 4, 200);                                    /* two holes: lines 2 and 3, and 200 on */
     gc->old_free_lines -= 196;
-    assert_true(region_alloc(&gc->tracer[0], true, 256) == gc_off(block) + 2 * MM_LINE_BYTES);
-    assert_true(region_alloc(&gc->tracer[0], true, 256) == gc_off(block) + 3 * MM_LINE_BYTES);
-    assert_true(region_alloc(&gc->tracer[0], true, 16) == gc_off(block) + 200 * MM_LINE_BYTES);
-    uint64_t longer = region_alloc(&gc->tracer[0], true, 1024);         /* longer than a line: a free block at once */
+    assert_true(region_alloc(&gc->tracer[0], &old, 256) == gc_off(block) + 2 * MM_LINE_BYTES);
+    assert_true(region_alloc(&gc->tracer[0], &old, 256) == gc_off(block) + 3 * MM_LINE_BYTES);
+    assert_true(region_alloc(&gc->tracer[0], &old, 16) == gc_off(block) + 200 * MM_LINE_BYTES);
+    uint64_t longer = region_alloc(&gc->tracer[0], &old, 1024);         /* longer than a line: a free block at once */
     assert_true(longer >> MM_BLOCK_SHIFT != block);
     regions_close(gc, true);
     assert_int_equal(side->flags, GC_LISTED);
@@ -173,7 +174,9 @@ static void a_full_survivor_space_promotes(void **state)
     gc->survivor_max = 1;
     unsigned survivors = 0, old = 0;
     for (unsigned i = 0; i < 2 * MM_BLOCK_BYTES / 256; i++) {
-        uint64_t off = region_alloc(&gc->tracer[0], false, 256);
+        bool promote = false;
+        uint64_t off = region_alloc(&gc->tracer[0], &promote, 256);
+        assert_int_equal(promote, gc->space[off >> MM_BLOCK_SHIFT] == GC_OLD);
         assert_true(off != TRACE_NONE);
         survivors += gc->space[off >> MM_BLOCK_SHIFT] == GC_TO;
         assert_int_equal(mm_control_cards(sim.heap->control, sim.heap->slot_count, sim.heap->space_count)[off >> MM_CARD_SHIFT],
