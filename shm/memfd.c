@@ -12,6 +12,10 @@
 
 #include "shm/layout.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 #define MM_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 int mm_memfd_reopen(int fd)
@@ -86,6 +90,8 @@ void *mm_map(int fd, uint64_t bytes, void *at, bool client, bool huge)
         (void)madvise(map, bytes, MADV_HUGEPAGE);       /* advice: refused where the kernel has no shmem huge pages */
     return map;
 }
+
+int mm_populate(void *at, uint64_t bytes) { return madvise(at, bytes, MADV_POPULATE_WRITE) < 0 ? -errno : 0; }
 
 int mm_unmap_to_reserve(void *at, uint64_t bytes)
 {

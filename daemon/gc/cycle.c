@@ -295,6 +295,7 @@ static void from_space_choose(struct gc *gc)
     rings_revoke(gc, rings_look(gc) > gc->young_blocks / 2);
     rings_flag(gc, GC_REGION);
     gc->from_count = 0;
+    gc->promoted_in_place = gc->promote_in_place;
     for (uint32_t i = 0; i < gc->young_count; i++) {
         uint32_t block = gc->young[i];
         if (gc_block(gc, block)->flags & GC_REGION) {
@@ -305,6 +306,7 @@ static void from_space_choose(struct gc *gc)
             memset(gc_block(gc, block)->start, 0, sizeof gc_block(gc, block)->start);
         else
             heap_block_set_state(gc->heap, block, MM_BLOCK_NURSERY);
+        gc_block(gc, block)->flags = gc->promoted_in_place && !survivors_among(gc, block) ? GC_PINNED : 0;
         gc->from[gc->from_count++] = block;
     }
     rings_flag(gc, 0);
@@ -430,10 +432,10 @@ static void sum_up(struct gc *gc)
     r->nursery_bytes = (uint64_t)gc->young_blocks << MM_BLOCK_SHIFT;
 }
 
-/* Old and large blocks that start the next marking: as much again as lives now, between the bounds, and before the limit presses. */
+/* Old and large blocks that start the next marking: as much again as lives now, in whole lines, between the bounds, and before the limit presses. */
 static void next_start(struct gc *gc)
 {
-    uint64_t live = (gc->live_bytes >> MM_BLOCK_SHIFT) + 1, limit = gc->heap->limit_blocks;
+    uint64_t live = (gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT) + 1, limit = gc->heap->limit_blocks;
     uint64_t more = within(live, CONFIG(old_min) >> MM_BLOCK_SHIFT, CONFIG(old_max) >> MM_BLOCK_SHIFT);
     uint64_t room = limit > live + 2 * gc->young_blocks ? limit - live - 2 * gc->young_blocks : 1;
     more = more > room * 3 / 4 ? room * 3 / 4 : more;
@@ -447,6 +449,19 @@ static void adapt_age(struct gc *gc)
         gc->age_now--;
     else if (gc->survivor_blocks <= gc->survivor_max / 4 && gc->age_now < gc->promotion_age)
         gc->age_now++;
+}
+
+/* While a program builds something nearly all of the nursery is alive, and copying it would buy nothing: its blocks are promoted as they stand,
+ * as pinned ones are, and what died in them is free lines. Not where copies would fill the holes of the old generation, nor where room is short. */
+static void adapt_promotion(struct gc *gc, uint64_t from_bytes)
+{
+    const struct receipt *r = &gc->receipt;
+    uint64_t survived = r->copied_bytes + r->promoted_bytes + r->kept_bytes;
+    if (r->reason == RECEIPT_NURSERY)           /* others come at moments that say nothing */
+        gc->promote_in_place = from_bytes && survived >= from_bytes / 4 * 3 && gc->old_free_lines * MM_LINE_BYTES < from_bytes &&
+                               heap_limit_left(gc->heap) > gc->heap->limit_blocks / 4;
+    else if (gc->marking)
+        gc->promote_in_place = false;
 }
 
 /* The nursery doubles while collecting takes more than its share of the time, and halves when a pause passes its target. */
@@ -480,6 +495,7 @@ static bool step_finish(struct gc *gc)
 {
     struct receipt *r = &gc->receipt;
     sum_up(gc);
+    adapt_promotion(gc, (uint64_t)gc->from_count << MM_BLOCK_SHIFT);
     regions_close(gc, gc->marking);
     reclaim_from_space(gc);
     remset_end_grants(gc);

@@ -31,7 +31,7 @@
 #include "daemon/heap/types.h"
 
 #define GC_BLOCK_GRANULES  (MM_BLOCK_BYTES / MM_GRANULE_BYTES)      /* 4096 */
-#define GC_QUEUE        8u            /* a power of two */
+#define GC_QUEUE        16u           /* a power of two */
 #define GC_GREY_SETTLED 16384u        /* slots of old objects that may wait on one stack */
 #define GC_NO_SLOT      UINT64_MAX
 #define GC_MAX_TRACERS 8
@@ -164,9 +164,11 @@ struct gc {
     uint32_t young_granted;             /* since the last collection, and not taken back */
     uint32_t survivor_blocks, survivor_max;
     uint32_t old_blocks, large_blocks;
-    uint64_t old_free_lines;            /* in listed blocks */
+    uint64_t old_free_lines;            /* in listed blocks, and, as marking found them, in unswept ones */
     uint64_t start_blocks;              /* old and large blocks that start the next major collection */
     uint32_t promotion_age, age_now;
+    bool     promoted_in_place;         /* this collection does */
+    bool     promote_in_place;          /* nearly all that was young survived the last time: the next nursery becomes old as it stands */
     uint64_t live_bytes;                /* after the last marking */
     uint64_t pause_target_ns;
     uint32_t emergency_blocks;          /* young blocks beyond the nursery's size, after a put-off collection */

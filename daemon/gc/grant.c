@@ -60,8 +60,8 @@ bool gc_at_limit(struct gc *gc, uint32_t slot)
     }
     if (end->ladder >= 2)
         return false;
-    /* A minor collection helps if there is something in the nursery. */
-    bool minor = end->ladder == 0 && gc->young_granted > gc->young_blocks / 4;
+    /* A minor collection helps if there is something in the nursery, but not for ever: what it promotes fills the holes of the last marking. */
+    bool minor = end->ladder == 0 && gc->young_granted > gc->young_blocks / 4 && !old_has_grown(gc);
     gc_request(gc, minor ? MM_COLLECT_MINOR : MM_COLLECT_MAJOR, RECEIPT_LIMIT);
     end->ladder = minor ? 1 : 2;
     return true;

@@ -2,10 +2,10 @@
  * 2001; the sampling is ours).
  *
  * The owner's fast path counts nothing, so we look afterwards: of every eighth nursery block, before it is cleaned, the objects are walked, and
- * their claim bits say which of them were carried out. A type of which 80 % survived, over a mebibyte allocated, in five collections in a
+ * their claim bits say which of them were carried out. (Of blocks that are promoted in place, two a collection, in the pause.) A type of which 80 % survived, over a mebibyte allocated, in five collections in a
  * row, is pretenured. After 4 MiB of pretenured memory every type goes through the nursery again until it has been measured anew; while that
  * confirms them the 4 MiB double, up to 256. (A program that is just building something looks like one where nothing dies.)
- * Touches client memory: inside a guard. The heap's worker, outside of pauses. */
+ * Touches client memory: inside a guard. The heap's worker. */
 #include "daemon/gc/trace.h"
 #include "daemon/log.h"
 
@@ -40,7 +40,7 @@ static void type_judge(struct gc *gc, uint32_t id)
         type_set(gc, id, !type->pretenured);
 }
 
-static void block_look(struct gc *gc, uint32_t block)
+void pretenure_look(struct gc *gc, uint32_t block)
 {
     const struct gc_block *side = gc_block(gc, block);
     for (uint32_t at = 0; at < MM_BLOCK_BYTES;) {
@@ -61,7 +61,7 @@ bool pretenure_step(struct gc *gc)
         return false;
     uint32_t block = gc->sample[gc->samples - 1];
     if (gc->kind == MM_COLLECT_MINOR && gc->receipt.reason == RECEIPT_NURSERY)     /* others come at moments that say nothing */
-        block_look(gc, block);
+        pretenure_look(gc, block);
     gc->samples--;
     reclaim_free_block(gc, block);
     return true;

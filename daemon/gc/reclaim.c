@@ -2,19 +2,29 @@
  *
  * Marking leaves each old block UNSWEPT: its mark bits are its start bits from then on (R1), and nothing is put into it. Sweeping one block is
  * copying 512 bytes of bits and counting lines; it is done in slices after the resume, or when somebody needs a block.
- * Private tables only; client memory is not touched. The heap's worker, or a tracer under gc->lock. */
+ * Private tables only, but for the samples. The heap's worker, or a tracer under gc->lock. */
 #include <string.h>
 
 #include "daemon/gc/trace.h"
 
 #define LIST_LEAST_LINES 8u             /* fewer free lines are not worth a visit */
 #define LIST_LOOKS       16u            /* blocks looked at for a long hole */
+#define KEPT_LOOKS       2u             /* blocks promoted in place that are sampled in the pause */
 
 static uint32_t free_lines(const struct gc_block *side)
 {
     uint32_t taken = 0;
     for (unsigned i = 0; i < MM_BLOCK_LINES / 64; i++)
         taken += (uint32_t)__builtin_popcountll(side->line[i]);
+    return MM_BLOCK_LINES - taken;
+}
+
+/* What sweeping the block will find, short of the few lines that are not worth listing. */
+static uint32_t free_lines_unswept(const struct gc_block *side)
+{
+    uint32_t taken = 0;
+    for (unsigned i = 0; i < MM_BLOCK_LINES / 64; i++)
+        taken += (uint32_t)__builtin_popcountll(side->line_mark[i]);
     return MM_BLOCK_LINES - taken;
 }
 
@@ -110,9 +120,14 @@ static void become_old(struct gc *gc, uint32_t block)
 
 void reclaim_from_space(struct gc *gc)
 {
+    unsigned looks = KEPT_LOOKS;
     for (uint32_t i = 0; i < gc->from_count; i++) {
         uint32_t block = gc->from[i];
         if (gc_block(gc, block)->flags & GC_KEPT) {
+            if (gc->promoted_in_place && looks && heap_block_state(gc->heap, block) == MM_BLOCK_NURSERY) {
+                pretenure_look(gc, block);
+                looks--;
+            }
             become_old(gc, block);
         } else if (heap_block_state(gc->heap, block) == MM_BLOCK_NURSERY && gc->samples < GC_SAMPLES && gc->sample_turn++ % 8 == 0) {
             gc->space[block] = GC_NOWHERE;
@@ -142,6 +157,7 @@ static void sweep_granted(struct gc *gc, const struct gc_grant *grant)
 static void sweep_block(struct gc *gc, uint32_t block)
 {
     struct gc_block *side = gc_block(gc, block);
+    gc->old_free_lines -= free_lines_unswept(side);
     if (bits_empty(side->mark)) {
         gc->old_blocks--;
         reclaim_free_block(gc, block);
@@ -184,6 +200,7 @@ void reclaim_begin_sweep(struct gc *gc)
         if (side->flags & GC_LISTED)
             heap_block_set_state(gc->heap, b, MM_BLOCK_OLD);
         side->flags = GC_UNSWEPT;
+        gc->old_free_lines += free_lines_unswept(side);
         gc->unswept[gc->unswept_count++] = b;
     }
 }

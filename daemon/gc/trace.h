@@ -127,6 +127,7 @@ bool reclaim_sweep_step(struct gc *gc);         /* one block; false: none left *
 void reclaim_list(struct gc *gc, uint32_t block);       /* has free lines: list it, if it is worth it */
 uint32_t reclaim_take_listed(struct gc *gc, uint32_t lines);    /* a block with so many free lines in a row; UINT32_MAX: none near. Sweeps if need be */
 void reclaim_free_block(struct gc *gc, uint32_t block);
+void pretenure_look(struct gc *gc, uint32_t block);      /* counts, by type, what was born in a nursery block and what survived of it */
 bool pretenure_step(struct gc *gc);             /* samples one block; false: none left */
 void pretenure_probation(struct gc *gc);
 void verify_heap(struct gc *gc);

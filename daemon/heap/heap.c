@@ -30,6 +30,7 @@
 #define SMALL_START_BYTES    ((uint64_t)8 << 20)    /* the start of every heap: 2 MiB segments */
 #define LARGE_HEAP_BYTES     ((uint64_t)2 << 30)    /* from here on 256 MiB segments, once it has grown to one */
 #define CLEAN_BLOCKS         32u                    /* zeroed in one slice: about 200 us */
+#define POPULATE_BLOCKS     16u         /* longest run that is brought in at once */
 #define SEGMENTS_IN_FLIGHT   16u                    /* SEGMENT packets that a client has not read yet */
 
 /* ---- States and sums ---- */
@@ -194,6 +195,19 @@ static struct run find_run(const struct heap *heap, uint32_t want, uint32_t min)
     return best.count >= min ? best : (struct run){ 0, 0 };
 }
 
+/* Collections will read and write these blocks here: better all pages at once than a fault for each, in a pause. Not for long runs, whose pages
+ * the client may never come to. */
+static void blocks_populate(struct heap *heap, uint32_t chunk, uint32_t fresh)
+{
+    for (uint32_t b = 0, n; fresh >> b; b += n) {
+        b += (uint32_t)__builtin_ctz(fresh >> b);
+        n = fresh >> b == UINT32_MAX ? 32 : (uint32_t)__builtin_ctz(~(fresh >> b));
+        (void)mm_populate(heap->view.base + ((uint64_t)chunk << MM_CHUNK_SHIFT) + b * MM_BLOCK_BYTES, (uint64_t)n * MM_BLOCK_BYTES);
+        if (b + n == MM_CHUNK_BLOCKS)
+            break;
+    }
+}
+
 /* Charges the budget for what the run makes resident. */
 static bool run_make_resident(struct heap *heap, struct run run)
 {
@@ -207,8 +221,11 @@ static bool run_make_resident(struct heap *heap, struct run run)
             uint32_t resident = heap->chunk[c].resident | resident_mask_for(bits);
             if (pass == 0)
                 more += (uint64_t)__builtin_popcount(resident & ~heap->chunk[c].resident);
-            else
+            else if (resident != heap->chunk[c].resident) {
+                if (heap->gc && run.count <= POPULATE_BLOCKS)
+                    blocks_populate(heap, c, resident & ~heap->chunk[c].resident);
                 chunk_set_resident(heap, &heap->chunk[c], resident);
+            }
         }
         if (pass == 0 && more && !budget_take(more << MM_BLOCK_SHIFT)) {
             segment_shed(more << MM_BLOCK_SHIFT);

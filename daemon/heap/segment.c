@@ -17,9 +17,6 @@
 #include "shm/atomic.h"
 #include "shm/memfd.h"
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
 #endif
@@ -370,7 +367,7 @@ static void warm_step(struct segment *segment)
 {
     uint64_t slice = pool.huge_pages ? MM_CHUNK_BYTES : WARM_SLICE_BYTES;
     char *at = segment->base + segment->done_bytes;
-    if (madvise(at, slice, MADV_POPULATE_WRITE) < 0 && errno == EINVAL)
+    if (mm_populate(at, slice) == -EINVAL)
         memset(at, 0, slice);                   /* a kernel before 5.14 */
     segment->done_bytes += slice;
     bool done = segment->done_bytes >= segment->bytes;
