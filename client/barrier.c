@@ -1,8 +1,10 @@
 /* barrier.c — the slow halves of stores, and stores of many references (other side: daemon/gc/remset.c; DESIGN D11, PROTOCOLS 4 and 5).
  *
- * The order is: log what is overwritten (while marking), store, look at the card. A thread's own; no access needs an order of its own, since
- * logs and cards are read in pauses only. */
+ * The order is: log what is overwritten (while marking), store, look at the card. A thread's own. Cards are read in pauses only; the log of
+ * overwritten references is a ring that the daemon empties while the thread runs. */
 #include <string.h>
+
+#include "shm/park.h"
 
 #include "client/internal.h"
 
@@ -24,10 +26,46 @@ static void card_touch(morph_thread *thread, void *slot)
         morph_card_slow(thread, slot);
 }
 
-void morph_overwrite_slow(morph_thread *thread, void *slot)
+/* A full log: the thread waits RUNNING until the daemon has taken something out, which it does between two slices and while it waits for threads
+ * to stop. A store is no safepoint: docs/design/protocols.md [protocols.overwritten-full]. False: nobody empties it any more. */
+static bool overwritten_wait(struct morph__thread *thread, uint64_t head)
 {
-    (void)thread;                       /* no collection marks while threads run: see docs/design/protocols.md [protocols.overwritten] */
-    (void)slot;
+    struct mm_slot *slot = thread->slot;
+    uint64_t tail;
+    for (unsigned spins = 0; head - (tail = mm_load_acquire(&slot->overwritten_tail)) >= MM_OVERWRITTEN_LOG; spins++) {
+        if (spins == 0)
+            morph__ring_doorbell(thread->heap);
+        if (spins < 1000 && thread->heap->spin) {
+            mm_cpu_relax();
+            continue;
+        }
+        (void)mm_xchg_seq_cst(&slot->overwritten_asleep, 1u);           /* pairs with the load in log_drain() */
+        if (mm_load_seq_cst(&slot->overwritten_tail) == tail)
+            (void)mm_park((uint32_t *)&slot->overwritten_tail, (uint32_t)tail, MM_PARK_SLICE_NS);
+        mm_store_relaxed(&slot->overwritten_asleep, 0u);
+        if (morph__look_at_daemon(thread->heap) < 0)
+            return false;
+    }
+    return true;
+}
+
+/* What is forgotten when a heap is lost is of no interest to anybody. */
+void morph__overwritten_log(struct morph__thread *thread, const void *value)
+{
+    struct mm_slot *slot = thread->slot;
+    uint64_t head = slot->overwritten_head;
+    if (head - mm_load_acquire(&slot->overwritten_tail) >= MM_OVERWRITTEN_LOG && !overwritten_wait(thread, head))     /* pairs with the store in log_drain() */
+        return;
+    mm_store_relaxed(&mm_slot_overwritten(slot)[head % MM_OVERWRITTEN_LOG], (uint64_t)(uintptr_t)value);
+    mm_store_release(&slot->overwritten_head, head + 1);                /* pairs with the acquire in log_drain() */
+}
+
+void morph_overwrite_slow(morph_thread *public_thread, void *slot)
+{
+    struct morph__thread *thread = morph__thread_of(public_thread);
+    const void *value = *(void *const volatile *)slot;
+    if (thread && value)
+        morph__overwritten_log(thread, value);
 }
 
 void *morph_exchange(morph_thread *thread, void *object, void *slot, void *value)
@@ -94,8 +132,18 @@ void morph_fill_refs(morph_thread *thread, void *object, void *to, void *value, 
     cards_touch(thread, to, count);
 }
 
+/* What is read becomes strong, and a marking may not have come to it. */
 void *morph_weak_read(morph_thread *thread, const void *slot)
 {
-    (void)thread;                       /* as above */
-    return *(void *const volatile *)slot;
+    void *value = *(void *const volatile *)slot;
+    if (MORPH_UNLIKELY(thread->marking))
+        morph__strong_again(thread, value);
+    return value;
+}
+
+void morph__strong_again(morph_thread *public_thread, const void *value)
+{
+    struct morph__thread *thread = public_thread->marking && value ? morph__thread_of(public_thread) : NULL;
+    if (thread)
+        morph__overwritten_log(thread, value);
 }

@@ -87,7 +87,10 @@ void *morph_handle_get(morph_thread *thread, morph_handle handle)
 {
     struct morph_heap *heap;
     struct mm_handle *entry = entry_of(thread, handle, &heap);
-    return entry ? (void *)(uintptr_t)mm_load_relaxed(&entry->word) : NULL;
+    void *object = entry ? (void *)(uintptr_t)mm_load_relaxed(&entry->word) : NULL;
+    if (entry && entry->kind == MM_HANDLE_WEAK)
+        morph__strong_again(thread, object);
+    return object;
 }
 
 void morph_handle_set(morph_thread *thread, morph_handle handle, void *object)
@@ -208,6 +211,7 @@ void *morph_finalizer_next(morph_thread *public_thread, void **ret_word)
         entry_give(heap, index);
     }
     pthread_mutex_unlock(&heap->lock);
+    morph__strong_again(public_thread, object);
     return object;
 }
 

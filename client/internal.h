@@ -160,6 +160,9 @@ MORPH_HIDDEN void morph__map_promised(struct morph_heap *heap);         /* segme
 MORPH_HIDDEN void morph__touch(const struct morph_heap *heap, const char *at, uint32_t blocks);
 
 /* nursery.c: memory of a collected heap for one thread. */
+/* While a marking goes on: it will mark `value`, which is overwritten, or was read through a weak reference or from a queue. */
+MORPH_HIDDEN void morph__overwritten_log(struct morph__thread *thread, const void *value);
+MORPH_HIDDEN void morph__strong_again(morph_thread *thread, const void *value);
 MORPH_HIDDEN int morph__young_refill(struct morph__thread *thread, uint64_t extent);
 MORPH_HIDDEN int morph__old_refill(struct morph__thread *thread, uint64_t extent);
 MORPH_HIDDEN int morph__large_obtain(struct morph__thread *thread, uint64_t extent, char **ret_at);

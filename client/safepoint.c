@@ -46,6 +46,7 @@ static bool leave(struct morph__thread *thread)
         park_while_stopped(thread);
     }
     MORPH__ORDER_ACQUIRE(&thread->heap->control->stop);
+    slot->marking = mm_load_relaxed(&thread->heap->control->marking);   /* changes in pauses only */
     bool moved = stop >> 2 != thread->epoch;
     thread->epoch = stop >> 2;
     return moved;

@@ -62,7 +62,9 @@ struct mm_control {
     /* 352 */ uint64_t cards_off;           /* daemon */
     /* 360 */ uint64_t collections;         /* daemon, in pauses: how many have ended */
     /* 368 */ uint64_t live_bytes;          /* daemon, in pauses: after the last whole marking; 0: none yet */
-    /* 376 */ uint64_t reserved_pause[17];
+    /* 376 */ uint32_t marking;             /* daemon, in pauses: 1 = threads log the references that they overwrite (PROTOCOLS 5) */
+    /* 380 */ uint32_t reserved_pause0;
+    /* 384 */ uint64_t reserved_pause[16];
 };
 _Static_assert(sizeof(struct mm_control) == 512, "layout v2");
 _Static_assert(offsetof(struct mm_control, handles_high) == 200, "layout v2");

@@ -80,7 +80,7 @@ struct mm_slot {
 
     /* Line 1: what the fast paths read. */
     /*  64 */ uint32_t stop;                /* daemon: 1 = look at control->stop, which decides (PROTOCOLS 1) */
-    /*  68 */ uint32_t marking;             /* daemon, in pauses only */
+    /*  68 */ uint32_t marking;             /* client, whenever it goes on: what control->marking says */
     /*  72 */ uint64_t card_base;           /* client, at attach: its address of card 0, less its base >> 9 */
     /*  80 */ uint64_t first_card;          /* client, at attach: its base >> 9 */
     /*  88 */ uint64_t reserved1[5];
@@ -108,7 +108,7 @@ struct mm_slot {
     /* 256 */ uint32_t ring_tail;           /* a futex: the client sleeps on it */
     /* 260 */ uint32_t asleep;              /* client: 1 = it sleeps on ring_tail, or is about to */
     /* 264 */ uint32_t give_head;
-    /* 268 */ uint32_t reserved4;
+    /* 268 */ uint32_t overwritten_asleep;  /* client: 1 = it sleeps on the low half of overwritten_tail, or is about to */
     /* 272 */ uint64_t overwritten_tail;
     /* 280 */ uint64_t reserved5[5];
 

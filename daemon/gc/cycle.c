@@ -132,6 +132,7 @@ void gc_free(struct gc *gc)
     free(gc->type);
     free(gc->grant);
     free(gc->flagged_head);
+    mark_free(gc);
     weak_table_free(gc->weak_table);
     stack_free(&gc->visited_groups);
     stack_free(&gc->dead);
@@ -150,6 +151,7 @@ void gc_free(struct gc *gc)
 
 void gc_request(struct gc *gc, enum mm_collection kind, enum receipt_reason reason)
 {
+    gc->wanted_exact |= kind == MM_COLLECT_COMPACT || (kind == MM_COLLECT_MAJOR && (reason == RECEIPT_ASKED || reason == RECEIPT_TOOL));
     if (gc->wanted && gc->wanted_kind >= kind)
         return;
     if (!gc->wanted)
@@ -159,6 +161,30 @@ void gc_request(struct gc *gc, enum mm_collection kind, enum receipt_reason reas
     gc->wanted_reason = reason;
 }
 
+bool gc_leftover_step(struct gc *gc) { return pretenure_step(gc) || reclaim_sweep_step(gc); }
+
+void gc_request_marking(struct gc *gc, enum receipt_reason reason)
+{
+    if (gc->mark_state == MARK_NONE && !(gc->wanted && gc->wanted_kind != MM_COLLECT_MINOR))
+        gc->wanted_begin = CONFIG(concurrent);
+    gc_request(gc, MM_COLLECT_MAJOR, reason);
+}
+
+/* What the pause is to do. A marking that goes on is ended when it is done, or when memory is short; it makes another one needless, unless
+ * somebody wants to have everything collected that is dead now. */
+static enum gc_pause pause_choose(const struct gc *gc)
+{
+    if (gc->wanted_exact)
+        return PAUSE_WHOLE;
+    if (gc->mark_state == MARK_DONE)
+        return PAUSE_END;
+    if (gc->wanted_kind == MM_COLLECT_MINOR)
+        return PAUSE_MINOR;
+    if (gc->mark_state == MARK_ON)
+        return gc->wanted_reason == RECEIPT_LIMIT ? PAUSE_END : PAUSE_MINOR;
+    return gc->wanted_begin ? PAUSE_BEGIN : PAUSE_WHOLE;
+}
+
 /* ---- Stopping ---- */
 
 static bool step_idle(struct gc *gc)
@@ -166,10 +192,11 @@ static bool step_idle(struct gc *gc)
     uint64_t now = os.now_ns();
     if (!gc->wanted || now < gc->retry_ns)
         return false;
-    if (gc_background_step(gc))         /* what the last collection left to do comes first */
+    if (gc_leftover_step(gc))              /* what the last collection left to do comes first */
         return true;
-    gc->kind = gc->wanted_kind;
-    gc->receipt = (struct receipt){ .heap = gc->heap->id, .cycle = gc->cycles + 1, .kind = gc->wanted_kind, .reason = gc->wanted_reason,
+    gc->pause = pause_choose(gc);
+    gc->kind = gc->pause == PAUSE_WHOLE ? gc->wanted_kind : gc->pause == PAUSE_END ? MM_COLLECT_MAJOR : MM_COLLECT_MINOR;
+    gc->receipt = (struct receipt){ .heap = gc->heap->id, .cycle = gc->cycles + 1, .kind = gc->kind, .reason = gc->wanted_reason,
                                     .wait_ns = now - gc->wanted_ns };
     gc->stop_ns = now;
     gc->deadline_ns = now + CONFIG(stop_deadline) * 1000000;
@@ -201,6 +228,7 @@ static void put_off(struct gc *gc, uint32_t late_tid)
 
 static bool step_stopping(struct gc *gc)
 {
+    mark_drain_logs(gc);                /* a thread whose log is full waits for that, and does not stop before */
     if (handshake_stopped(gc)) {
         gc->phase = GC_PREPARE;
         return true;
@@ -323,15 +351,10 @@ static void tracers_reset(struct gc *gc)
 {
     for (unsigned i = 0; i < gc->tracers; i++) {
         struct gc_tracer *t = &gc->tracer[i];
-        t->base = gc->heap->view.base;
-        t->bias = gc->heap->view.client_base + MM_HEADER_BYTES;
-        t->bytes = gc->heap->view.bytes;
-        t->space = gc->space;
-        t->side = gc->side;
-        t->type = gc->type;
-        t->type_count = gc->type_count;
-        t->age_now = gc->age_now;
-        t->marking = gc->marking;
+        tracer_aim(t);
+        t->mark_copies = gc->pause != PAUSE_MINOR;
+        t->mark_settled = gc->pause == PAUSE_WHOLE;
+        t->young_settled = true;
         t->moved[0] = t->moved[1] = (struct gc_moved){ 0, 0 };
         t->kept_objects = t->kept_bytes = t->marked_objects = t->marked_bytes = 0;
         t->starved = false;
@@ -345,7 +368,7 @@ static void tracers_reset(struct gc *gc)
 static bool stacks_ready(struct gc *gc)
 {
     size_t grey = ((size_t)gc->from_count + 4) * (MM_BLOCK_BYTES / sizeof(uint64_t)) + GC_GREY_SETTLED + GC_QUEUE;
-    size_t marked = gc->marking ? (size_t)(gc->heap->limit_blocks * MM_BLOCK_BYTES / 64 / sizeof(uint64_t)) + 4096 : GC_QUEUE;
+    size_t marked = gc->pause != PAUSE_MINOR ? (size_t)(gc->heap->limit_blocks * MM_BLOCK_BYTES / 64 / sizeof(uint64_t)) + 4096 : GC_QUEUE;
     for (unsigned i = 0; i < gc->tracers; i++)
         if (!stack_reserve(&gc->tracer[i].grey, grey) || !stack_reserve(&gc->tracer[i].marked, marked))
             return false;
@@ -371,16 +394,24 @@ static bool step_prepare(struct gc *gc)
     gc->roots_do_not_fit = false;
     gc->put_offs = 0;
     gc->emergency_blocks = 0;
-    gc->wanted = false;
-    gc->marking = gc->kind != MM_COLLECT_MINOR;
+    gc->wanted = gc->wanted_begin = gc->wanted_exact = false;
     gc->phase = GC_TRACE;
     gc_help_prepare(gc);
     trace_types_refresh(gc);
-    from_space_choose(gc);
-    if (gc->marking) {
-        regions_close(gc, true);
-        rings_mark_large(gc);
+    mark_drain_logs(gc);
+    if (gc->pause == PAUSE_WHOLE)
+        mark_cancel(gc);
+    gc->judging = gc->pause == PAUSE_WHOLE || gc->pause == PAUSE_END;
+    gc->marking = gc->marking || gc->pause != PAUSE_MINOR;
+    if (gc->pause == PAUSE_BEGIN && !mark_begin(gc)) {
+        mm_store_relaxed(&gc->lie, "no memory for the mark stack");
+        return true;
     }
+    from_space_choose(gc);
+    if (gc->judging)
+        regions_close(gc, true);
+    if (gc->pause != PAUSE_MINOR)
+        rings_mark_large(gc);
     if (!stacks_ready(gc)) {
         mm_store_relaxed(&gc->lie, "no memory for the mark stack");
         return true;
@@ -389,11 +420,11 @@ static bool step_prepare(struct gc *gc)
     remset_drain(gc);
     remset_walk_grants(gc);
     roots_pin(gc);
-    if (gc->marking)
+    if (gc->pause == PAUSE_WHOLE)
         remset_forget(gc);
     roots_trace(gc);
     gc->receipt.roots_ns = lap(&gc->lap_ns);
-    if (!gc->marking) {
+    if (gc->pause != PAUSE_WHOLE) {
         remset_trace_grants(gc);
         remset_trace(gc);
     }
@@ -406,6 +437,10 @@ static bool step_trace(struct gc *gc)
     gc_help_wanted(gc);
     if (!trace_drain(&gc->tracer[0], os.now_ns() + SLICE_NS) || !gc_help_finished(gc))
         return true;
+    if (gc->pause == PAUSE_END && gc->mark_state != MARK_NONE) {        /* what is young is done: the rest of the marking */
+        mark_end(gc);
+        return true;
+    }
     gc_help_end(gc);
     gc->receipt.trace_ns = lap(&gc->lap_ns);
     weak_process(gc);
@@ -460,7 +495,7 @@ static void adapt_promotion(struct gc *gc, uint64_t from_bytes)
     if (r->reason == RECEIPT_NURSERY)           /* others come at moments that say nothing */
         gc->promote_in_place = from_bytes && survived >= from_bytes / 4 * 3 && gc->old_free_lines * MM_LINE_BYTES < from_bytes &&
                                heap_limit_left(gc->heap) > gc->heap->limit_blocks / 4;
-    else if (gc->marking)
+    else if (gc->judging)
         gc->promote_in_place = false;
 }
 
@@ -489,6 +524,20 @@ static void publish(struct gc *gc)
     mm_store_relaxed(&control->mapped_chunks, gc->heap->mapped_chunks);
     mm_store_relaxed(&control->collections, gc->cycles);
     mm_store_relaxed(&control->live_bytes, gc->live_bytes);
+    mm_store_relaxed(&control->marking, gc->mark_state != MARK_NONE);
+}
+
+/* Does a marking go on after this pause? */
+static void marking_settle(struct gc *gc)
+{
+    if (gc->pause == PAUSE_BEGIN) {
+        gc->mark_state = MARK_ON;
+        gc->receipt.mark_began = true;
+    }
+    if (gc->judging)
+        gc->marking = false;
+    else if (gc->mark_state != MARK_NONE)
+        mark_go_on(gc);
 }
 
 static bool step_finish(struct gc *gc)
@@ -496,15 +545,17 @@ static bool step_finish(struct gc *gc)
     struct receipt *r = &gc->receipt;
     sum_up(gc);
     adapt_promotion(gc, (uint64_t)gc->from_count << MM_BLOCK_SHIFT);
-    regions_close(gc, gc->marking);
+    regions_close(gc, gc->judging);
     reclaim_from_space(gc);
     remset_end_grants(gc);
     gc->cycles++;
-    if (gc->marking) {
-        gc->live_bytes = r->marked_bytes + r->promoted_bytes + r->kept_bytes + r->copied_bytes;
+    gc->mark_promoted_bytes += r->promoted_bytes + r->kept_bytes;
+    if (gc->judging) {
+        gc->live_bytes = r->marked_bytes + r->copied_bytes + (gc->pause == PAUSE_END ? gc->mark_promoted_bytes : r->promoted_bytes + r->kept_bytes);
         reclaim_begin_sweep(gc);
         next_start(gc);
     }
+    marking_settle(gc);
     if (CONFIG(verify) != VERIFY_OFF)
         verify_heap(gc);
     adapt_age(gc);
@@ -516,7 +567,7 @@ static bool step_finish(struct gc *gc)
     uint64_t now = os.now_ns();
     adapt_nursery(gc, now);
     r->pause_ns = now - gc->stop_ns;
-    gc->marking = false;
+    gc->judging = false;
     gc->phase = GC_IDLE;
     if (gc->lie)
         return true;                    /* nobody goes on with this heap: gc_abandon() lets them see why */
@@ -548,11 +599,12 @@ void gc_abandon(struct gc *gc)
 {
     gc_help_end(gc);
     gc->phase = GC_IDLE;
-    gc->wanted = gc->marking = false;
+    gc->wanted = gc->marking = gc->judging = false;
+    gc->mark_state = MARK_NONE;
     handshake_resume(gc);
 }
 
-bool gc_background_step(struct gc *gc) { return pretenure_step(gc) || reclaim_sweep_step(gc); }
+bool gc_background_step(struct gc *gc) { return gc_leftover_step(gc) || mark_step(gc); }
 
 uint64_t gc_due_ns(const struct gc *gc)
 {

@@ -11,6 +11,7 @@
  *   roots.c      root stacks, handles, root sets by letter, pins
  *   remset.c     card logs, carried cards, freshly filled old holes
  *   trace.c      copying and marking: everything that follows a reference
+ *   mark.c       marking while threads run: slices, logs of overwritten references, keeping pace
  *   help.c       other workers in the same trace
  *   region.c     where copies go: survivor blocks, holes of old blocks
  *   weak.c       weak references, ephemerons, finalizers
@@ -126,7 +127,10 @@ struct gc_tracer {
     struct gc_block *side;
     const struct gc_type *type;
     uint32_t         type_count, age_now;
-    bool             parallel, marking, starved;
+    bool             parallel, starved;
+    bool             mark_copies;       /* old objects that copies refer to are marked */
+    bool             mark_settled;      /* those that old objects refer to are, and what is marked is scanned */
+    bool             young_settled;     /* young objects that old ones refer to are followed */
 
     uint32_t         queue_head, queue_count;
     struct gc_waiting queue[GC_QUEUE];  /* the next ones: their memory is being fetched meanwhile */
@@ -138,6 +142,13 @@ struct gc_tracer {
     uint64_t         kept_objects, kept_bytes, marked_objects, marked_bytes;
     struct gc_stack  weak, ephemerons;  /* objects met, to be looked at when the trace is over */
 };
+
+/* What a pause is for. A marking begins in one pause (BEGIN: a minor collection that also marks what roots and young objects refer to), goes on
+ * while threads run, minor collections in between, and ends in another (END). WHOLE marks everything in the pause itself. */
+enum gc_pause { PAUSE_MINOR, PAUSE_BEGIN, PAUSE_END, PAUSE_WHOLE };
+
+/* The marking that goes on between pauses. DONE: nothing is left to be marked, END may come. */
+enum gc_marking { MARK_NONE, MARK_ON, MARK_DONE };
 
 enum gc_phase { GC_IDLE, GC_STOPPING, GC_PREPARE, GC_TRACE, GC_FINISH };
 
@@ -193,8 +204,12 @@ struct gc {
 
     /* The collection that runs, or is asked for. */
     enum gc_phase phase;
+    enum gc_pause pause;
     enum mm_collection kind;
-    bool      wanted, marking;
+    bool      wanted, wanted_begin;     /* wanted_begin: a major one may mark while threads run */
+    bool      wanted_exact;             /* all that is dead by now is to be found dead, so it may not */
+    bool      marking;                  /* what becomes old is marked: from the beginning of a marking to its end */
+    bool      judging;                  /* this pause ends one: what is old and not marked is dead */
     enum mm_collection wanted_kind;
     enum receipt_reason wanted_reason;
     uint64_t  wanted_ns;
@@ -207,6 +222,16 @@ struct gc {
     uint32_t  late_slot;
     struct receipt receipt;
     struct gc_tracer *tracer;           /* [tracers]; [0] is the owner's */
+
+    /* Marking between pauses (mark.c). */
+    enum gc_marking mark_state;
+    enum receipt_reason mark_reason;
+    struct gc_tracer marker;
+    uint64_t  mark_began_ns, mark_ns, mark_slices, assist_ns;
+    uint64_t  mark_expected_bytes;      /* to be marked, by the last marking */
+    uint64_t  mark_room_blocks;         /* that could still be granted when it began */
+    uint64_t  mark_promoted_bytes;      /* became old, and were marked, since it began */
+
     unsigned  tracers;                  /* that may take part in this collection */
     struct gc_helper helper[GC_MAX_TRACERS];
     struct gc_stack shared;             /* objects for whoever has nothing to do; this and the next three under `lock` */
@@ -239,10 +264,13 @@ void gc_free(struct gc *gc);            /* NULL is allowed */
 /* Asks for a collection; a larger kind than one already asked for replaces it. */
 void gc_request(struct gc *gc, enum mm_collection kind, enum receipt_reason reason);
 
+/* The same, for a major collection that need not be made in one pause: its marking goes on while threads run. */
+void gc_request_marking(struct gc *gc, enum receipt_reason reason);
+
 /* One slice of whatever is due: stopping, the pause, reclaiming. True if it did something and wants to be called again soon. Guarded. */
 bool gc_step(struct gc *gc);
 
-/* Outside of pauses: one slice of sweeping or sampling; false: nothing to do. Guarded. */
+/* Outside of pauses: one slice of sweeping, sampling or marking; false: nothing to do. Guarded. */
 bool gc_background_step(struct gc *gc);
 
 /* After a fault or a lie: lets the threads go; the heap is condemned. */
@@ -258,6 +286,9 @@ void gc_help_init(unsigned workers, gc_lend *lend);
 
 /* Is a helper's job still on its way? Then the heap must not be freed yet. */
 bool gc_help_pending(const struct gc *gc);
+
+/* Has the heap something for gc_background_step() to do? */
+static inline bool gc_left_over(const struct gc *gc) { return gc->samples || gc->unswept_count || gc->mark_state == MARK_ON; }
 
 static inline bool gc_in_pause(const struct gc *gc) { return gc->phase > GC_STOPPING; }
 

@@ -40,30 +40,37 @@ static bool old_has_grown(const struct gc *gc) { return gc_old_used_bytes(gc) >>
 
 static void request_for_nursery(struct gc *gc)
 {
-    if (old_has_grown(gc))
-        gc_request(gc, MM_COLLECT_MAJOR, RECEIPT_OLD);
+    if (old_has_grown(gc) && gc->mark_state == MARK_NONE)
+        gc_request_marking(gc, RECEIPT_OLD);
     else
         gc_request(gc, MM_COLLECT_MINOR, RECEIPT_NURSERY);
 }
 
+/* The ladder of a request: what the last collection found dead, the rest of a marking that goes on, a minor collection, a major one, one that
+ * compacts, a smaller nursery, and with it less that is kept free for copying it; then it is refused. */
 bool gc_at_limit(struct gc *gc, uint32_t slot)
 {
     struct slot_end *end = &gc->heap->slot[slot];
     bool reclaimed = false;
-    for (unsigned i = 0; i < 64 && gc_background_step(gc); i++)         /* what the last collection found dead comes first */
+    for (unsigned i = 0; i < 64 && gc_leftover_step(gc); i++)
         reclaimed = true;
-    if (reclaimed)
+    if (reclaimed || mark_step(gc) || gc->mark_state == MARK_DONE)
         return true;
-    if (end->ladder >= 2 && gc->young_blocks > gc->young_min) {
-        gc->young_blocks = gc->young_min;       /* and what is kept free for copying it */
+    if (end->ladder < 2) {
+        /* A minor collection helps if there is something in the nursery, but not for ever: what it promotes fills the holes of the last marking. */
+        bool minor = end->ladder == 0 && gc->young_granted > gc->young_blocks / 4 && !old_has_grown(gc);
+        gc_request(gc, minor ? MM_COLLECT_MINOR : MM_COLLECT_MAJOR, RECEIPT_LIMIT);
+        end->ladder = minor ? 1 : 2;
         return true;
     }
-    if (end->ladder >= 2)
+    if (end->ladder == 2) {
+        gc_request(gc, MM_COLLECT_COMPACT, RECEIPT_LIMIT);
+        end->ladder = 3;
+        return true;
+    }
+    if (gc->young_blocks == gc->young_min)
         return false;
-    /* A minor collection helps if there is something in the nursery, but not for ever: what it promotes fills the holes of the last marking. */
-    bool minor = end->ladder == 0 && gc->young_granted > gc->young_blocks / 4 && !old_has_grown(gc);
-    gc_request(gc, minor ? MM_COLLECT_MINOR : MM_COLLECT_MAJOR, RECEIPT_LIMIT);
-    end->ladder = minor ? 1 : 2;
+    gc->young_blocks = gc->young_min;
     return true;
 }
 
@@ -109,6 +116,8 @@ static int young_grant(struct gc *gc, uint32_t slot, struct mm_cell *ret_cell)
 {
     if (gc->phase != GC_IDLE)
         return HEAP_LATER_WORK;
+    if (mark_assist(gc))
+        return HEAP_LATER_WORK;
     if (gc->young_granted >= young_most(gc)) {
         request_for_nursery(gc);
         return HEAP_LATER_WORK;
@@ -121,7 +130,7 @@ static int young_grant(struct gc *gc, uint32_t slot, struct mm_cell *ret_cell)
 
 bool gc_grant_ahead(struct gc *gc, struct mm_cell *ret_cell)
 {
-    if (gc->phase != GC_IDLE || gc->wanted || gc->young_granted >= gc->young_blocks || CONFIG(stress))
+    if (gc->phase != GC_IDLE || gc->wanted || gc->young_granted >= gc->young_blocks || CONFIG(stress) || mark_assist(gc))
         return false;
     return young_take(gc, ret_cell) == 0;
 }
@@ -171,6 +180,16 @@ static int holes_take(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_ce
     return 0;
 }
 
+/* Is a marking to begin before `blocks` more become old? Once a request. */
+static bool major_due(struct gc *gc, uint32_t slot, uint64_t blocks)
+{
+    if (gc->mark_state != MARK_NONE || gc->heap->slot[slot].ladder || (gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT) + blocks < gc->start_blocks)
+        return false;
+    gc_request_marking(gc, RECEIPT_OLD);
+    gc->heap->slot[slot].ladder = 1;
+    return true;
+}
+
 static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)
 {
     static const uint64_t all[MM_BLOCK_LINES / 64] = { UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX };
@@ -180,11 +199,8 @@ static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cel
         gc_request(gc, MM_COLLECT_MAJOR, RECEIPT_STRESS);
         return HEAP_LATER_WORK;
     }
-    if (old_has_grown(gc) && gc->heap->slot[slot].ladder == 0) {
-        gc_request(gc, MM_COLLECT_MAJOR, RECEIPT_OLD);
-        gc->heap->slot[slot].ladder = 1;
+    if (mark_assist(gc) || major_due(gc, slot, 0))
         return HEAP_LATER_WORK;
-    }
     if ((gc->pretenured_blocks += OLD_CELL_BLOCKS) >= gc->probation_blocks)
         pretenure_probation(gc);
     if (bytes <= MM_LARGE_BYTES && holes_take(gc, slot, bytes, ret_cell) == 0)
@@ -216,11 +232,8 @@ static int large_grant(struct gc *gc, uint32_t slot, uint32_t blocks, struct mm_
         gc_request(gc, MM_COLLECT_MINOR, RECEIPT_STRESS);
         return HEAP_LATER_WORK;
     }
-    if (gc->heap->slot[slot].ladder == 0 && (gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT) + blocks > gc->start_blocks) {
-        gc_request(gc, MM_COLLECT_MAJOR, RECEIPT_OLD);
-        gc->heap->slot[slot].ladder = 1;
+    if (mark_assist(gc) || major_due(gc, slot, blocks))
         return HEAP_LATER_WORK;
-    }
     uint32_t block, count;
     bool zeroed;
     int r = blocks_take(gc, blocks, blocks, MM_BLOCK_LARGE, GC_LARGE, &block, &count, &zeroed);
@@ -230,6 +243,8 @@ static int large_grant(struct gc *gc, uint32_t slot, uint32_t blocks, struct mm_
         gc_block(gc, b)->large_head = block;
     gc_block(gc, block)->large_blocks = count;
     gc_bit_set(gc_block(gc, block)->start, 0);
+    if (gc->marking)
+        gc_bit_set(gc_block(gc, block)->mark, 0);       /* R2 */
     gc->large_blocks += count;
     *ret_cell = (struct mm_cell){ .block = block, .kind = MM_GRANT_LARGE, .count = count, .epoch = gc->epoch };
     return 0;
@@ -258,6 +273,15 @@ static int collect(struct gc *gc, uint32_t slot, uint32_t kind)
     return gc->roots_do_not_fit ? -MORPH_EROOTS : gc->receipt.put_off ? -MORPH_EPUTOFF : 0;
 }
 
+/* A marking begins in every fourth collection, is in one pause in another, and minor ones fall in between. */
+static void stress_request(struct gc *gc)
+{
+    if (gc->cycles % 4 == 1)
+        gc_request_marking(gc, RECEIPT_STRESS);
+    else
+        gc_request(gc, gc->cycles % 4 == 3 ? MM_COLLECT_MAJOR : MM_COLLECT_MINOR, RECEIPT_STRESS);
+}
+
 int gc_grant(struct gc *gc, uint32_t slot, uint32_t kind, uint32_t want, uint32_t min, struct mm_cell *ret_cell)
 {
     struct slot_end *end = &gc->heap->slot[slot];
@@ -265,7 +289,7 @@ int gc_grant(struct gc *gc, uint32_t slot, uint32_t kind, uint32_t want, uint32_
     switch (kind) {
     case MM_GRANT_YOUNG:
         if (gc->phase == GC_IDLE && !gc->wanted && stress_due(gc, end)) {
-            gc_request(gc, gc->cycles % 4 == 3 ? MM_COLLECT_MAJOR : MM_COLLECT_MINOR, RECEIPT_STRESS);
+            stress_request(gc);
             return HEAP_LATER_WORK;
         }
         if (gc->wanted && !gc->emergency_blocks)

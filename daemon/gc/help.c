@@ -28,7 +28,8 @@ void gc_help_init(unsigned workers, gc_lend *lend)
     others.lend = lend;
 }
 
-static size_t held(const struct gc_tracer *tracer) { return tracer->grey.count + tracer->marked.count; }
+/* What is left for this pause: marked objects may be left for later. */
+static size_t held(const struct gc_tracer *tracer) { return tracer->grey.count + (tracer->mark_settled ? tracer->marked.count : 0); }
 
 /* Moves up to `objects` from the top of a tracer's stacks to the shared one. Under the lock. */
 static void give(struct gc_tracer *tracer, size_t objects)
@@ -127,7 +128,7 @@ void gc_help_prepare(struct gc *gc)
 {
     const struct receipt *last = &gc->last;
     uint64_t moved = last->copied_bytes + last->promoted_bytes + last->marked_bytes;
-    bool parallel = others.workers > 1 && (moved > WORTH_BYTES || gc->kind != MM_COLLECT_MINOR || CONFIG(stress));
+    bool parallel = others.workers > 1 && (moved > WORTH_BYTES || gc->pause != PAUSE_MINOR || CONFIG(stress));
     pthread_mutex_lock(&gc->lock);
     gc->tracers = parallel ? others.workers : 1;
     gc->helped = 0;

@@ -42,6 +42,10 @@ struct receipt {
     uint64_t young_bytes;       /* granted to threads since the last collection */
     uint64_t copied_objects, copied_bytes, promoted_objects, promoted_bytes, kept_objects, kept_bytes;
     uint64_t marked_objects, marked_bytes;
+    uint64_t mark_elapsed_ns, mark_ns, mark_slices;     /* of a marking that went on between pauses: from its beginning to its end, and the work */
+    uint64_t assist_ns;         /* that requests for memory were kept waiting, since they ran ahead of it */
+    bool     mark_began;        /* in this pause */
+    bool     mark_early;        /* it had to be ended before it was done: memory was short */
     uint64_t freed_bytes;       /* blocks: from-space, and after a major collection old ones and large objects */
     uint64_t old_bytes, granted_bytes;          /* afterwards */
     uint64_t verified_objects;

@@ -114,7 +114,7 @@ static void become_old(struct gc *gc, uint32_t block)
     gc->space[block] = GC_OLD;
     gc->old_blocks++;
     heap_block_set_state(gc->heap, block, MM_BLOCK_OLD);
-    if (!gc->marking)
+    if (!gc->judging)
         reclaim_list(gc, block);
 }
 

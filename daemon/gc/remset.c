@@ -159,6 +159,11 @@ static uint32_t hole_walk(struct gc *gc, const struct gc_grant *grant, uint32_t 
             break;
         }
         gc_bit_set(side->start, at / MM_GRANULE_BYTES);
+        if (gc->mark_state != MARK_NONE) {              /* born since the marking began: alive (R2) */
+            gc_bit_set(side->mark, at / MM_GRANULE_BYTES);
+            gc_bits_set(side->line_mark, at / MM_LINE_BYTES, (at + (uint32_t)extent - 1) / MM_LINE_BYTES + 1);
+            gc->mark_promoted_bytes += extent;
+        }
         at += (uint32_t)extent;
     }
     return at;

@@ -1,7 +1,7 @@
 /* roots.c — what keeps objects alive from outside of the heap: root stacks, handles, sets reported by letter, pins.
  *
  * All of it is in client memory but the sets, and is read while the threads are stopped: one load a word, judged like any slot.
- * In a minor collection only groups of handles that changed, or that held a young reference the last time, are visited.
+ * In a plain minor collection only groups of handles that changed, or that held a young reference the last time, are visited.
  * Touches the control area: inside a guard. The heap's worker. */
 #include <stdlib.h>
 
@@ -76,7 +76,7 @@ static void group_trace(struct gc *gc, uint32_t group)
 static void handles_trace(struct gc *gc)
 {
     for (uint32_t group = 0; group < groups_high(gc); group++)
-        if (gc->marking || mm_load_relaxed(&groups(gc)[group])) {
+        if (gc->pause != PAUSE_MINOR || mm_load_relaxed(&groups(gc)[group])) {
             if (!stack_push_grow(&gc->visited_groups, group))
                 mm_store_relaxed(&gc->lie, "no memory for its handles");
             group_trace(gc, group);

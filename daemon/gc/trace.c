@@ -9,7 +9,22 @@
 #include "daemon/os/os.h"
 #include "shm/atomic.h"
 
-#define DRAIN_ROUND 512u                /* objects between two looks at the clock */
+#define DRAIN_ROUND  256u               /* objects between two looks at the clock */
+#define PIECE_BYTES  MM_BLOCK_BYTES     /* of a large object, scanned at once */
+#define MARKED_PIECE 2u                 /* of an entry of `marked`: the offset of a large object's piece */
+
+void tracer_aim(struct gc_tracer *tracer)
+{
+    const struct gc *gc = tracer->gc;
+    tracer->base = gc->heap->view.base;
+    tracer->bias = gc->heap->view.client_base + MM_HEADER_BYTES;
+    tracer->bytes = gc->heap->view.bytes;
+    tracer->space = gc->space;
+    tracer->side = gc->side;
+    tracer->type = gc->type;
+    tracer->type_count = gc->type_count;
+    tracer->age_now = gc->age_now;
+}
 
 /* ---- Stacks ---- */
 
@@ -204,7 +219,7 @@ bool trace_alive(const struct gc *gc, uint64_t off)
     switch (gc_space(gc, block)) {
     case GC_YOUNG: return gc_bit(gc_block(gc, block)->mark, trace_granule(off));
     case GC_OLD:
-    case GC_LARGE: return !gc->marking || gc_bit(gc_block(gc, block)->mark, trace_granule(off));
+    case GC_LARGE: return !gc->judging || gc_bit(gc_block(gc, block)->mark, trace_granule(off));
     default:       return true;
     }
 }
@@ -249,7 +264,7 @@ bool trace_slot(struct gc_tracer *tracer, uint64_t *slot)
         return true;
     case GC_OLD:
     case GC_LARGE:
-        if (gc->marking)
+        if (tracer->mark_copies)
             trace_mark(tracer, off);
         return false;
     default:
@@ -285,7 +300,8 @@ static inline void slot_put(struct gc_tracer *tracer, uint64_t slot, uint64_t of
 }
 
 /* One slot of an object that is being scanned. `carry`: it will be old, and its card must say so if the slot refers to a young object. `settled`: it
- * is no copy of this collection; such slots wait only as long as they leave room for those of copies, for which the stacks are made. */
+ * is no copy of this collection; such slots wait only as long as they leave room for those of copies, for which the stacks are made. (A marking
+ * that goes on between pauses comes here too, and leaves young objects alone.) */
 static inline __attribute__((always_inline)) void slot_scan(struct gc_tracer *tracer, uint64_t slot, bool carry, bool settled)
 {
     uint64_t off = mm_load_relaxed((const uint64_t *)(tracer->base + slot)) - tracer->bias;
@@ -293,6 +309,8 @@ static inline __attribute__((always_inline)) void slot_scan(struct gc_tracer *tr
         return;
     switch ((enum gc_space)mm_load_relaxed(&tracer->space[off >> MM_BLOCK_SHIFT])) {
     case GC_YOUNG:
+        if (settled && !tracer->young_settled)
+            break;
         if (settled && tracer->grey.count >= GC_GREY_SETTLED)
             slot_settle_now(tracer, slot, off);
         else
@@ -304,7 +322,7 @@ static inline __attribute__((always_inline)) void slot_scan(struct gc_tracer *tr
         break;
     case GC_OLD:
     case GC_LARGE:
-        if (tracer->marking)
+        if (settled ? tracer->mark_settled : tracer->mark_copies)
             trace_mark(tracer, off);
         break;
     default:
@@ -423,8 +441,44 @@ void trace_each_slot(struct gc_tracer *tracer, uint64_t off, uint64_t from, uint
             each_visit(tracer, first + i * type->element_bytes + type->ref[type->ref_count + r], from, to, visit, argument);
 }
 
+/* The next piece of a large object, later: one that holds millions of references must not hold up everything else. */
+static void piece_push(struct gc_tracer *tracer, uint64_t at)
+{
+    if (tracer->marked.count < tracer->marked.room) {
+        stack_push(&tracer->marked, at | MARKED_PIECE);
+        return;
+    }
+    gc_flag_set(gc_block(tracer->gc, gc_block(tracer->gc, (uint32_t)(at >> MM_BLOCK_SHIFT))->large_head), GC_RESCAN);
+    tracer->starved = true;
+}
+
+static void large_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, uint64_t from)
+{
+    uint64_t to = from + PIECE_BYTES, end = off + mm_object_extent(mm_header_bytes(word0));
+    scan_as(tracer, type, off, word0, from == off ? 0 : from, to < end ? to : UINT64_MAX, true, true);
+    if (to < end && !type->flags)
+        piece_push(tracer, to);
+}
+
+static void marked_piece_scan(struct gc_tracer *tracer, uint64_t at)
+{
+    struct gc *gc = tracer->gc;
+    uint32_t block = (uint32_t)(at >> MM_BLOCK_SHIFT), head = gc_block(gc, block)->large_head;
+    uint64_t off = gc_off(head), word0;
+    if (gc_space(gc, block) != GC_LARGE || gc_space(gc, head) != GC_LARGE)
+        return;
+    word0 = trace_header(gc, off);
+    const struct gc_type *type = old_judge(tracer, off, word0);
+    if (type && type->scan != GC_SCAN_NONE)
+        large_scan(tracer, type, off, word0, at);
+}
+
 static inline void marked_scan(struct gc_tracer *tracer, uint64_t off)
 {
+    if (UNLIKELY(off & MARKED_PIECE)) {
+        marked_piece_scan(tracer, off & ~(uint64_t)MARKED_PIECE);
+        return;
+    }
     uint64_t word0 = trace_header(tracer->gc, off), extent = mm_object_extent(mm_header_bytes(word0));
     const struct gc_type *type = old_judge(tracer, off, word0);
     if (!type)
@@ -434,7 +488,11 @@ static inline void marked_scan(struct gc_tracer *tracer, uint64_t off)
     uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
     if (gc_space(tracer->gc, block) == GC_OLD)
         lines_set(tracer->parallel, gc_block(tracer->gc, block)->line_mark, off, extent);
-    if (type->scan != GC_SCAN_NONE)
+    if (type->scan == GC_SCAN_NONE)
+        return;
+    if (extent > PIECE_BYTES && !type->flags)
+        large_scan(tracer, type, off, word0, off);
+    else
         scan_as(tracer, type, off, word0, 0, UINT64_MAX, true, true);
 }
 
@@ -448,7 +506,7 @@ static inline __attribute__((always_inline)) bool queue_fill(struct gc_tracer *t
             next.off = trace_off(tracer->gc, mm_load_relaxed((const uint64_t *)(tracer->base + next.slot)));
             if (UNLIKELY(next.off == TRACE_NONE))
                 continue;               /* its client runs while it says that it is stopped */
-        } else if (tracer->marked.count) {
+        } else if (tracer->mark_settled && tracer->marked.count) {
             next.off = tracer->marked.word[--tracer->marked.count];
         } else {
             break;
@@ -519,7 +577,7 @@ bool trace_drain(struct gc_tracer *tracer, uint64_t deadline_ns)
             if (os.now_ns() >= deadline_ns)
                 return false;
         }
-        if (tracer->starved)
+        if (tracer->starved && tracer->mark_settled)
             rescan(tracer);
     } while (trace_waits(tracer));
     return true;

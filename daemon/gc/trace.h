@@ -64,7 +64,10 @@ uint64_t trace_forwarded(const struct gc_tracer *tracer, uint64_t off);
 bool trace_drain(struct gc_tracer *tracer, uint64_t deadline_ns);
 
 /* Is anything left to be scanned? */
-static inline bool trace_waits(const struct gc_tracer *tracer) { return tracer->queue_count || tracer->grey.count || tracer->marked.count || tracer->starved; }
+static inline bool trace_waits(const struct gc_tracer *tracer)
+{
+    return tracer->queue_count || tracer->grey.count || (tracer->mark_settled && (tracer->marked.count || tracer->starved));
+}
 
 /* What waits in the queue goes back onto the stacks, which have room for it. */
 void trace_queue_empty(struct gc_tracer *tracer);
@@ -77,6 +80,27 @@ void trace_carry(struct gc_tracer *tracer, uint64_t slot_off);
 
 /* While it is set, objects that are claimed or marked are looked up among the keys of waiting ephemerons (weak.c). */
 void weak_on_alive(struct gc_tracer *tracer, uint64_t off);
+
+/* Sets what the inner loops need to know of the heap. */
+void tracer_aim(struct gc_tracer *tracer);
+
+/* ---- mark.c: marking between pauses ---- */
+
+/* In the pause that begins one, before the first copy. False: no memory for it. */
+bool mark_begin(struct gc *gc);
+/* At the end of a pause: what it left to be scanned. */
+void mark_go_on(struct gc *gc);
+/* In the pause that ends one, when young objects are done: all that is left is for the owner's tracer. */
+void mark_end(struct gc *gc);
+/* A pause is going to mark everything itself. */
+void mark_cancel(struct gc *gc);
+void mark_free(struct gc *gc);
+/* Takes over what threads have overwritten. At every slice, at the start of every pause, and while threads are being stopped. */
+void mark_drain_logs(struct gc *gc);
+/* One slice; false: nothing is being marked. */
+bool mark_step(struct gc *gc);
+/* Before memory is granted: true if the heap runs ahead of its marking. A slice was made, and the request is to come again. */
+bool mark_assist(struct gc *gc);
 
 /* ---- region.c ---- */
 
@@ -123,6 +147,7 @@ struct weak_table;
 void weak_table_free(struct weak_table *table);
 void reclaim_from_space(struct gc *gc);
 void reclaim_begin_sweep(struct gc *gc);        /* after marking, in the pause */
+bool gc_leftover_step(struct gc *gc);           /* outside of pauses: sampling and sweeping; false: nothing left */
 bool reclaim_sweep_step(struct gc *gc);         /* one block; false: none left */
 void reclaim_list(struct gc *gc, uint32_t block);       /* has free lines: list it, if it is worth it */
 uint32_t reclaim_take_listed(struct gc *gc, uint32_t lines);    /* a block with so many free lines in a row; UINT32_MAX: none near. Sweeps if need be */

@@ -261,21 +261,48 @@ static void finalizers_queue(struct gc *gc)
     gc->dead.count = 0;
 }
 
+static void note(struct gc *gc, struct gc_stack *stack, uint64_t off)
+{
+    if (!stack_push_grow(stack, off))
+        mm_store_relaxed(&gc->lie, "no memory for its weak objects");
+}
+
 /* What helpers met goes to the first tracer. */
 static void gather(struct gc *gc)
 {
     for (unsigned i = 1; i < gc->tracers; i++) {
         struct gc_tracer *tracer = &gc->tracer[i];
-        while (tracer->weak.count)
-            (void)stack_push_grow(&gc->tracer[0].weak, tracer->weak.word[--tracer->weak.count]);
-        while (tracer->ephemerons.count)
-            (void)stack_push_grow(&gc->tracer[0].ephemerons, tracer->ephemerons.word[--tracer->ephemerons.count]);
+        for (size_t w = 0; w < tracer->weak.count; w++)
+            note(gc, &gc->tracer[0].weak, tracer->weak.word[w]);
+        for (size_t e = 0; e < tracer->ephemerons.count; e++)
+            note(gc, &gc->tracer[0].ephemerons, tracer->ephemerons.word[e]);
+        tracer->weak.count = tracer->ephemerons.count = 0;
     }
+}
+
+/* Weak objects and ephemerons that became old while a marking goes on: they are marked already, so it will not come to them, but its end must.
+ * Of those that were old before only large ones can be news; the marker may know them, and twice does no harm. */
+static void note_for_marker(struct gc *gc)
+{
+    const struct gc_tracer *tracer = &gc->tracer[0];
+    for (size_t i = 0; i < tracer->weak.count; i++) {
+        uint64_t off = tracer->weak.word[i];
+        bool card = i + 1 < tracer->weak.count && tracer->weak.word[i + 1] & 1;
+        enum gc_space space = gc_space(gc, off >> MM_BLOCK_SHIFT);
+        i += card;
+        if (card ? space == GC_LARGE : space != GC_TO)
+            note(gc, &gc->marker.weak, off);
+    }
+    for (size_t i = 0; i < tracer->ephemerons.count; i++)
+        if (gc_space(gc, tracer->ephemerons.word[i] >> MM_BLOCK_SHIFT) != GC_TO)
+            note(gc, &gc->marker.ephemerons, tracer->ephemerons.word[i]);
 }
 
 void weak_process(struct gc *gc)
 {
     gather(gc);
+    if (gc->marking && !gc->judging)
+        note_for_marker(gc);
     if (!gc->weak_table) {
         gc->weak_table = calloc(1, sizeof *gc->weak_table);
         if (!gc->weak_table) {

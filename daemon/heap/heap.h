@@ -53,6 +53,7 @@ struct slot_end {
     uint32_t asks;              /* kind of its last request */
     uint32_t collect_request;   /* the request that `collecting` is for */
     uint64_t collecting;        /* a request to collect: the number of collections that answers it; 0: none */
+    uint64_t overwritten_tail;  /* collected heaps: of the log of overwritten references, ours */
     uint32_t tail, last_head, give_head;
     uint32_t request_seen;
     uint32_t depth;             /* cells to keep in the ring */

@@ -190,7 +190,7 @@ static bool heap_waits(const struct heap *heap)
 /* Blocks to zero; of a collected heap, whose blocks are zeroed by who is given them, what a collection has left to do. */
 static bool heap_left_over(const struct heap *heap)
 {
-    return heap->gc ? !gc_in_pause(heap->gc) && (heap->gc->samples || heap->gc->unswept_count) : heap->dirty_blocks != 0;
+    return heap->gc ? !gc_in_pause(heap->gc) && gc_left_over(heap->gc) : heap->dirty_blocks != 0;
 }
 
 static void heap_heat(struct worker *worker, struct heap *heap, uint64_t now)

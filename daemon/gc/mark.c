@@ -1,0 +1,209 @@
+/* mark.c — marking the old generation while its threads run (DESIGN D9, D10; PROTOCOLS 5).
+ *
+ * Snapshot at the beginning (Yuasa, "Real-time garbage collection on general-purpose machines", Journal of Systems and Software 1990): what was
+ * reachable when the marking began is marked, whatever the threads do meanwhile, since they log each reference that they overwrite; what is
+ * born or promoted later is marked at birth. So the pause that ends it need not look at roots again.
+ *
+ *   BEGIN (a pause) ──▶ slices, with minor collections in between ──▶ nothing left ──▶ END (a pause)
+ *
+ * The marker follows references between old objects only. Whatever is young at the beginning is copied, or kept, in the pause that begins, and
+ * marks what it refers to there. Cards and carried cards are no concern of the marker's.
+ * Old memory that threads fill meanwhile (granted holes) has no start bits until a pause walks it, so the marker does not enter it, and the
+ * walk marks it (R2).
+ * Pace: what is granted while marking goes on is compared with what is marked; a heap that runs ahead is given memory only after a slice of
+ * marking. When memory is at its end all the same, END comes early and marks the rest itself.
+ * Touches client memory: inside a guard. The heap's worker. */
+#include <string.h>
+
+#include "daemon/gc/trace.h"
+
+#include "daemon/os/os.h"
+#include "shm/park.h"
+
+#define MARK_SLICE_NS    100000ull
+
+/* ---- Overwritten references ---- */
+
+static void log_drain(struct gc *gc, struct mm_slot *slot, uint64_t *tail)
+{
+    uint64_t head = mm_load_acquire(&slot->overwritten_head);           /* pairs with the release in client/barrier.c */
+    if (head - *tail > MM_OVERWRITTEN_LOG) {
+        mm_store_relaxed(&gc->lie, "its log of overwritten references is longer than it can be");
+        return;
+    }
+    if (head == *tail)
+        return;
+    for (; *tail != head; (*tail)++) {
+        uint64_t off = trace_off(gc, mm_load_relaxed(&mm_slot_overwritten(slot)[*tail % MM_OVERWRITTEN_LOG]));
+        if (off == TRACE_NONE)
+            continue;
+        enum gc_space space = gc_space(gc, off >> MM_BLOCK_SHIFT);
+        if (space == GC_OLD || space == GC_LARGE)
+            trace_mark(&gc->marker, off);
+    }
+    mm_store_seq_cst(&slot->overwritten_tail, *tail);
+    if (mm_load_seq_cst(&slot->overwritten_asleep)) {                   /* pairs with the exchange in client/barrier.c */
+        mm_store_relaxed(&slot->overwritten_asleep, 0);
+        mm_unpark((uint32_t *)&slot->overwritten_tail, 1);
+    }
+}
+
+void mark_drain_logs(struct gc *gc)
+{
+    uint32_t high = mm_load_relaxed(&gc->heap->control->slots_high);
+    if (gc->mark_state == MARK_NONE)
+        return;
+    for (uint32_t i = 0; i < high && i < gc->heap->slot_count && !gc->lie; i++)
+        log_drain(gc, mm_control_slot(gc->heap->control, i), &gc->heap->slot[i].overwritten_tail);
+}
+
+/* What was logged before the last marking ended is of no interest to the next. */
+static void logs_forget(struct gc *gc)
+{
+    uint32_t high = mm_load_relaxed(&gc->heap->control->slots_high);
+    for (uint32_t i = 0; i < high && i < gc->heap->slot_count; i++) {
+        struct mm_slot *slot = mm_control_slot(gc->heap->control, i);
+        uint64_t head = mm_load_acquire(&slot->overwritten_head);
+        gc->heap->slot[i].overwritten_tail = head;
+        mm_store_relaxed(&slot->overwritten_tail, head);
+    }
+}
+
+/* ---- The marker ---- */
+
+static size_t marked_room(const struct gc *gc) { return (size_t)(gc->heap->limit_blocks * MM_BLOCK_BYTES / 64 / sizeof(uint64_t)) + 4096; }
+
+/* What a pause has marked and not scanned is the marker's. */
+static void marked_move(struct gc_tracer *to, struct gc_tracer *from)
+{
+    while (from->marked.count) {
+        uint64_t off = from->marked.word[--from->marked.count];
+        if (to->marked.count < to->marked.room) {
+            stack_push(&to->marked, off);
+            continue;
+        }
+        gc_flag_set(gc_block(to->gc, (uint32_t)(off >> MM_BLOCK_SHIFT)), GC_RESCAN);
+        to->starved = true;
+    }
+    to->starved |= from->starved;
+    from->starved = false;
+}
+
+bool mark_begin(struct gc *gc)
+{
+    struct gc_tracer *marker = &gc->marker;
+    marker->gc = gc;
+    tracer_aim(marker);
+    marker->parallel = false;
+    marker->mark_copies = marker->young_settled = marker->starved = false;
+    marker->mark_settled = true;
+    marker->queue_count = 0;
+    marker->marked.count = marker->weak.count = marker->ephemerons.count = 0;
+    marker->marked_objects = marker->marked_bytes = 0;
+    logs_forget(gc);
+    gc->mark_began_ns = os.now_ns();
+    gc->mark_ns = gc->mark_slices = gc->assist_ns = gc->mark_promoted_bytes = 0;
+    gc->mark_reason = gc->receipt.reason;
+    gc->mark_expected_bytes = gc->live_bytes ? gc->live_bytes : gc_old_used_bytes(gc);
+    gc->mark_room_blocks = gc_room_blocks(gc);
+    return stack_reserve(&marker->marked, marked_room(gc)) && stack_reserve(&marker->grey, GC_QUEUE);
+}
+
+void mark_go_on(struct gc *gc)
+{
+    for (unsigned i = 0; i < gc->tracers; i++)
+        marked_move(&gc->marker, &gc->tracer[i]);
+    tracer_aim(&gc->marker);                            /* types may have come */
+}
+
+void mark_end(struct gc *gc)
+{
+    struct gc_tracer *tracer = &gc->tracer[0], *marker = &gc->marker;
+    trace_queue_empty(marker);
+    marked_move(tracer, marker);
+    tracer->marked_objects += marker->marked_objects;
+    tracer->marked_bytes += marker->marked_bytes;
+    while (marker->weak.count)
+        if (!stack_push_grow(&tracer->weak, marker->weak.word[--marker->weak.count]))
+            mm_store_relaxed(&gc->lie, "no memory for its weak objects");
+    while (marker->ephemerons.count)
+        if (!stack_push_grow(&tracer->ephemerons, marker->ephemerons.word[--marker->ephemerons.count]))
+            mm_store_relaxed(&gc->lie, "no memory for its weak objects");
+    for (unsigned i = 0; i < gc->tracers; i++) {
+        gc->tracer[i].mark_settled = true;
+        gc->tracer[i].young_settled = false;
+    }
+    gc->receipt.mark_ns = gc->mark_ns;
+    gc->receipt.mark_slices = gc->mark_slices;
+    gc->receipt.mark_elapsed_ns = os.now_ns() - gc->mark_began_ns;
+    gc->receipt.assist_ns = gc->assist_ns;
+    gc->receipt.mark_early = gc->mark_state == MARK_ON;
+    gc->mark_state = MARK_NONE;
+}
+
+void mark_cancel(struct gc *gc)
+{
+    if (gc->mark_state == MARK_NONE)
+        return;
+    gc->mark_state = MARK_NONE;
+    gc->marking = false;
+    uint32_t blocks = gc->heap->mapped_chunks * MM_CHUNK_BLOCKS;
+    for (uint32_t b = 0; b < blocks; b++)
+        if (gc->space[b] == GC_OLD || gc->space[b] == GC_LARGE) {
+            struct gc_block *side = gc_block(gc, b);
+            memset(side->mark, 0, sizeof side->mark);
+            memset(side->line_mark, 0, sizeof side->line_mark);
+            memset(side->done, 0, sizeof side->done);
+            gc_flag_clear(side, GC_RESCAN);
+        }
+}
+
+void mark_free(struct gc *gc)
+{
+    stack_free(&gc->marker.grey);
+    stack_free(&gc->marker.marked);
+    stack_free(&gc->marker.weak);
+    stack_free(&gc->marker.ephemerons);
+}
+
+bool mark_step(struct gc *gc)
+{
+    if (gc->mark_state != MARK_ON || gc_in_pause(gc))
+        return false;
+    uint64_t began = os.now_ns();
+    mark_drain_logs(gc);
+    bool done = trace_drain(&gc->marker, began + MARK_SLICE_NS);
+    if (done) {
+        mark_drain_logs(gc);
+        done = !trace_waits(&gc->marker);
+    }
+    gc->mark_ns += os.now_ns() - began;
+    gc->mark_slices++;
+    if (done && !gc->lie) {
+        gc->mark_state = MARK_DONE;
+        gc_request(gc, MM_COLLECT_MAJOR, gc->mark_reason);
+    }
+    return true;
+}
+
+/* ---- Pace ---- */
+
+/* The part of the room that was used since the beginning against the part of the work that is done. The last quarter of the room is not counted on. */
+static bool behind(const struct gc *gc)
+{
+    uint64_t room = gc->mark_room_blocks * 3 / 4, left = gc_room_blocks(gc), used = gc->mark_room_blocks > left ? gc->mark_room_blocks - left : 0;
+    if (used * 8 < room)
+        return false;
+    uint64_t expected = (gc->mark_expected_bytes >> MM_BLOCK_SHIFT) + 1, marked = gc->marker.marked_bytes >> MM_BLOCK_SHIFT;
+    return used * expected > (marked < expected ? marked : expected) * room;
+}
+
+bool mark_assist(struct gc *gc)
+{
+    if (gc->mark_state != MARK_ON || !behind(gc))
+        return false;
+    uint64_t began = os.now_ns();
+    (void)mark_step(gc);
+    gc->assist_ns += os.now_ns() - began;
+    return true;
+}
