@@ -88,6 +88,7 @@ int gc_new(struct heap *heap, const struct gc_options *options)
     gc->dirty_chunk_spare = table_make(reserve_chunks(gc), sizeof *gc->dirty_chunk);
     gc->chunk_dirty = table_make(reserve_chunks(gc), sizeof *gc->chunk_dirty);
     gc->tracers = 1;
+    gc->drain_round = GC_DRAIN_ROUND;
     gc->tracer = calloc(GC_MAX_TRACERS, sizeof *gc->tracer);
     gc->type = calloc(32, sizeof *gc->type);
     if (!gc->space || !gc->side || !gc->young || !gc->from || !gc->listed || !gc->unswept || !gc->dirty_chunk || !gc->dirty_chunk_spare ||
@@ -352,7 +353,7 @@ static void tracers_reset(struct gc *gc)
     for (unsigned i = 0; i < gc->tracers; i++) {
         struct gc_tracer *t = &gc->tracer[i];
         tracer_aim(t);
-        t->mark_copies = gc->pause != PAUSE_MINOR;
+        t->mark_copies = gc->pause == PAUSE_BEGIN || gc->pause == PAUSE_WHOLE;
         t->mark_settled = gc->pause == PAUSE_WHOLE;
         t->young_settled = true;
         t->moved[0] = t->moved[1] = (struct gc_moved){ 0, 0 };

@@ -36,6 +36,7 @@
 #define GC_GREY_SETTLED 16384u        /* slots of old objects that may wait on one stack */
 #define GC_NO_SLOT      UINT64_MAX
 #define GC_MAX_TRACERS 8
+#define GC_DRAIN_ROUND 256u
 #define GC_BLOCK_CARDS     (MM_BLOCK_BYTES / MM_CARD_BYTES)         /* 128 */
 
 /* What a reference into a block means to a trace. One byte a block of the reserve. */
@@ -244,6 +245,7 @@ struct gc {
     uint64_t  pretenured_blocks, probation_blocks;      /* granted since the last probation, and how many start the next one */
     uint32_t  pretenure_version;
 
+    uint32_t  drain_round;              /* objects that a trace takes between two looks at the clock */
     struct gc_stack visited_groups;     /* of handles */
     struct gc_stack dead;               /* finalizer entries found dead: seq, index */
     struct weak_table *weak_table;      /* ephemerons whose keys are not known to be alive (weak.c) */

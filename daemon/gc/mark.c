@@ -131,6 +131,7 @@ void mark_end(struct gc *gc)
             mm_store_relaxed(&gc->lie, "no memory for its weak objects");
     for (unsigned i = 0; i < gc->tracers; i++) {
         gc->tracer[i].mark_settled = true;
+        gc->tracer[i].mark_copies = true;               /* what finalizers and ephemerons bring back */
         gc->tracer[i].young_settled = false;
     }
     gc->receipt.mark_ns = gc->mark_ns;

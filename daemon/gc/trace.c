@@ -9,7 +9,6 @@
 #include "daemon/os/os.h"
 #include "shm/atomic.h"
 
-#define DRAIN_ROUND  256u               /* objects between two looks at the clock */
 #define PIECE_BYTES  MM_BLOCK_BYTES     /* of a large object, scanned at once */
 #define MARKED_PIECE 2u                 /* of an entry of `marked`: the offset of a large object's piece */
 
@@ -530,7 +529,7 @@ void trace_queue_empty(struct gc_tracer *tracer)
 
 static inline __attribute__((always_inline)) bool drain_as(struct gc_tracer *tracer, bool parallel)
 {
-    for (unsigned i = 0; i < DRAIN_ROUND; i++) {
+    for (unsigned i = 0, round = tracer->gc->drain_round; i < round; i++) {
         if (!queue_fill(tracer))
             return false;
         struct gc_waiting next = tracer->queue[tracer->queue_head++ % GC_QUEUE];

@@ -924,6 +924,7 @@ static void seed_run(uint64_t seed)
     sim_open(&(struct sim_options){ .limit_bytes = limits[below(3)], .young_bytes = (1 + below(4)) * 64 * KIB, .promotion_age = 1 + (uint32_t)below(4),
                                     .start_bytes = (1 + below(16)) * 64 * KIB, .threads = FIBERS });
     sim.tick_ns = ticks[below(4)];
+    sim.gc->drain_round = (uint32_t[]){ 1, 5, GC_DRAIN_ROUND }[below(3)];       /* a slow marking meets more changes */
     types_make();
     sim.wait = wait_for;
     sim.yield = yield_sometimes;
