@@ -83,6 +83,7 @@ int gc_new(struct heap *heap, const struct gc_options *options)
     gc->young = table_make(reserve_blocks(gc), sizeof *gc->young);
     gc->from = table_make(reserve_blocks(gc), sizeof *gc->from);
     gc->listed = table_make(reserve_blocks(gc), sizeof *gc->listed);
+    gc->evac = table_make(reserve_blocks(gc), sizeof *gc->evac);
     gc->unswept = table_make(reserve_blocks(gc), sizeof *gc->unswept);
     gc->dirty_chunk = table_make(reserve_chunks(gc), sizeof *gc->dirty_chunk);
     gc->dirty_chunk_spare = table_make(reserve_chunks(gc), sizeof *gc->dirty_chunk);
@@ -91,7 +92,7 @@ int gc_new(struct heap *heap, const struct gc_options *options)
     gc->drain_round = GC_DRAIN_ROUND;
     gc->tracer = calloc(GC_MAX_TRACERS, sizeof *gc->tracer);
     gc->type = calloc(32, sizeof *gc->type);
-    if (!gc->space || !gc->side || !gc->young || !gc->from || !gc->listed || !gc->unswept || !gc->dirty_chunk || !gc->dirty_chunk_spare ||
+    if (!gc->space || !gc->side || !gc->young || !gc->from || !gc->evac || !gc->listed || !gc->unswept || !gc->dirty_chunk || !gc->dirty_chunk_spare ||
         !gc->chunk_dirty || !gc->tracer || !gc->type) {
         gc_free(gc);
         heap->gc = NULL;
@@ -118,6 +119,7 @@ void gc_free(struct gc *gc)
     table_free(gc->side, reserve_blocks(gc), sizeof *gc->side);
     table_free(gc->young, reserve_blocks(gc), sizeof *gc->young);
     table_free(gc->from, reserve_blocks(gc), sizeof *gc->from);
+    table_free(gc->evac, reserve_blocks(gc), sizeof *gc->evac);
     table_free(gc->listed, reserve_blocks(gc), sizeof *gc->listed);
     table_free(gc->unswept, reserve_blocks(gc), sizeof *gc->unswept);
     table_free(gc->dirty_chunk, reserve_chunks(gc), sizeof *gc->dirty_chunk);
@@ -356,7 +358,8 @@ static void tracers_reset(struct gc *gc)
         t->mark_copies = gc->pause == PAUSE_BEGIN || gc->pause == PAUSE_WHOLE;
         t->mark_settled = gc->pause == PAUSE_WHOLE;
         t->young_settled = true;
-        t->moved[0] = t->moved[1] = (struct gc_moved){ 0, 0 };
+        t->evacuating = gc->evacuating;
+        memset(t->moved, 0, sizeof t->moved);
         t->kept_objects = t->kept_bytes = t->marked_objects = t->marked_bytes = 0;
         t->starved = false;
         t->queue_count = 0;
@@ -365,10 +368,10 @@ static void tracers_reset(struct gc *gc)
 }
 
 /* Room for everything that can be grey or marked at once: then no push needs a look. Grey are the slots of copies, whose bytes are bounded by
- * from-space (region_slow() looks at each new block), and a few of old objects. */
+ * what is emptied (region_slow() looks at each new block), and a few of old objects. */
 static bool stacks_ready(struct gc *gc)
 {
-    size_t grey = ((size_t)gc->from_count + 4) * (MM_BLOCK_BYTES / sizeof(uint64_t)) + GC_GREY_SETTLED + GC_QUEUE;
+    size_t grey = ((size_t)gc->from_count + gc->evac_count + 6) * (MM_BLOCK_BYTES / sizeof(uint64_t)) + GC_GREY_SETTLED + GC_QUEUE;
     size_t marked = gc->pause != PAUSE_MINOR ? (size_t)(gc->heap->limit_blocks * MM_BLOCK_BYTES / 64 / sizeof(uint64_t)) + 4096 : GC_QUEUE;
     for (unsigned i = 0; i < gc->tracers; i++)
         if (!stack_reserve(&gc->tracer[i].grey, grey) || !stack_reserve(&gc->tracer[i].marked, marked))
@@ -413,6 +416,8 @@ static bool step_prepare(struct gc *gc)
         regions_close(gc, true);
     if (gc->pause != PAUSE_MINOR)
         rings_mark_large(gc);
+    if (gc->kind == MM_COLLECT_COMPACT)
+        evac_choose(gc);
     if (!stacks_ready(gc)) {
         mm_store_relaxed(&gc->lie, "no memory for the mark stack");
         return true;
@@ -459,6 +464,8 @@ static void sum_up(struct gc *gc)
         r->copied_bytes += t->moved[0].bytes;
         r->promoted_objects += t->moved[1].objects;
         r->promoted_bytes += t->moved[1].bytes;
+        r->evac_objects += t->moved[2].objects;
+        r->evac_bytes += t->moved[2].bytes;
         r->kept_objects += t->kept_objects;
         r->kept_bytes += t->kept_bytes;
         r->marked_objects += t->marked_objects;
@@ -546,13 +553,14 @@ static bool step_finish(struct gc *gc)
     struct receipt *r = &gc->receipt;
     sum_up(gc);
     adapt_promotion(gc, (uint64_t)gc->from_count << MM_BLOCK_SHIFT);
+    evac_end(gc);
     regions_close(gc, gc->judging);
     reclaim_from_space(gc);
     remset_end_grants(gc);
     gc->cycles++;
     gc->mark_promoted_bytes += r->promoted_bytes + r->kept_bytes;
     if (gc->judging) {
-        gc->live_bytes = r->marked_bytes + r->copied_bytes + (gc->pause == PAUSE_END ? gc->mark_promoted_bytes : r->promoted_bytes + r->kept_bytes);
+        gc->live_bytes = r->marked_bytes + r->copied_bytes + r->evac_bytes + (gc->pause == PAUSE_END ? gc->mark_promoted_bytes : r->promoted_bytes + r->kept_bytes);
         reclaim_begin_sweep(gc);
         next_start(gc);
     }

@@ -13,6 +13,7 @@
  *   trace.c      copying and marking: everything that follows a reference
  *   mark.c       marking while threads run: slices, logs of overwritten references, keeping pace
  *   help.c       other workers in the same trace
+ *   evac.c       old blocks that are emptied
  *   region.c     where copies go: survivor blocks, holes of old blocks
  *   weak.c       weak references, ephemerons, finalizers
  *   reclaim.c    blocks and lines that became free
@@ -45,7 +46,8 @@ enum gc_space {
     GC_YOUNG,               /* nursery or survivor: in a collection, from-space */
     GC_TO,                  /* survivor block of the collection that runs now */
     GC_OLD,
-    GC_LARGE
+    GC_LARGE,
+    GC_EVAC                 /* old, and to be emptied (evac.c): in the pause that does so, from-space */
 };
 
 enum gc_block_flag {
@@ -129,6 +131,7 @@ struct gc_tracer {
     const struct gc_type *type;
     uint32_t         type_count, age_now;
     bool             parallel, starved;
+    bool             evacuating;        /* objects in GC_EVAC move */
     bool             mark_copies;       /* old objects that copies refer to are marked */
     bool             mark_settled;      /* those that old objects refer to are, and what is marked is scanned */
     bool             young_settled;     /* young objects that old ones refer to are followed */
@@ -139,7 +142,7 @@ struct gc_tracer {
     struct gc_stack  marked;            /* old, marked, not yet scanned: header offsets */
     struct gc_region region[2][2];      /* [survivors, old][small, longer than a line] */
     uint32_t         old_block[2];      /* whose holes the old ones take, one after the other */
-    struct gc_moved  moved[2];          /* [copied to survivors, promoted] */
+    struct gc_moved  moved[3];          /* [copied to survivors, promoted, evacuated] */
     uint64_t         kept_objects, kept_bytes, marked_objects, marked_bytes;
     struct gc_stack  weak, ephemerons;  /* objects met, to be looked at when the trace is over */
 };
@@ -189,6 +192,8 @@ struct gc {
     /* Young blocks: granted to threads, or survivors. Room for every block of the reserve. */
     uint32_t *young, young_count;
     uint32_t *from, from_count;         /* in a collection: those that are emptied */
+    uint32_t *evac, evac_count;         /* old blocks that are to be emptied: space GC_EVAC */
+    bool      evacuating;               /* they are, in this pause */
 
     /* Old blocks. */
     uint32_t *listed, listed_count;     /* swept blocks with free lines; a stack */
@@ -302,6 +307,12 @@ static inline enum gc_space gc_space(const struct gc *gc, uint64_t block) { retu
 static inline uint64_t gc_off(uint32_t block) { return (uint64_t)block << MM_BLOCK_SHIFT; }
 
 static inline bool gc_bit(const uint64_t *bits, uint32_t i) { return bits[i / 64] >> (i % 64) & 1; }
+/* What a minor collection does not move. */
+static inline bool gc_space_settled(enum gc_space space) { return space >= GC_OLD; }
+
+/* What this pause moves. */
+static inline bool gc_moves(const struct gc *gc, enum gc_space space) { return space == GC_YOUNG || (space == GC_EVAC && gc->evacuating); }
+
 static inline void gc_bit_set(uint64_t *bits, uint32_t i) { bits[i / 64] |= (uint64_t)1 << (i % 64); }
 static inline void gc_bit_clear(uint64_t *bits, uint32_t i) { bits[i / 64] &= ~((uint64_t)1 << (i % 64)); }
 static inline void gc_flag_set(struct gc_block *side, uint8_t flag) { __atomic_fetch_or(&side->flags, flag, __ATOMIC_RELAXED); }

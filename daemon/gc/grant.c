@@ -273,13 +273,15 @@ static int collect(struct gc *gc, uint32_t slot, uint32_t kind)
     return gc->roots_do_not_fit ? -MORPH_EROOTS : gc->receipt.put_off ? -MORPH_EPUTOFF : 0;
 }
 
-/* A marking begins in every fourth collection, is in one pause in another, and minor ones fall in between. */
+/* A marking begins in every fourth collection, another one is made in one pause, in turn with compaction and without; the others are minor. */
 static void stress_request(struct gc *gc)
 {
+    static const enum mm_collection turn[] = { MM_COLLECT_MINOR, MM_COLLECT_MAJOR, MM_COLLECT_MINOR, MM_COLLECT_MAJOR,
+                                               MM_COLLECT_MINOR, MM_COLLECT_MAJOR, MM_COLLECT_MINOR, MM_COLLECT_COMPACT };
     if (gc->cycles % 4 == 1)
         gc_request_marking(gc, RECEIPT_STRESS);
     else
-        gc_request(gc, gc->cycles % 4 == 3 ? MM_COLLECT_MAJOR : MM_COLLECT_MINOR, RECEIPT_STRESS);
+        gc_request(gc, turn[gc->cycles % 8], RECEIPT_STRESS);
 }
 
 int gc_grant(struct gc *gc, uint32_t slot, uint32_t kind, uint32_t want, uint32_t min, struct mm_cell *ret_cell)

@@ -38,7 +38,7 @@ static void log_drain(struct gc *gc, struct mm_slot *slot, uint64_t *tail)
         if (off == TRACE_NONE)
             continue;
         enum gc_space space = gc_space(gc, off >> MM_BLOCK_SHIFT);
-        if (space == GC_OLD || space == GC_LARGE)
+        if (gc_space_settled(space))
             trace_mark(&gc->marker, off);
     }
     mm_store_seq_cst(&slot->overwritten_tail, *tail);
@@ -150,7 +150,7 @@ void mark_cancel(struct gc *gc)
     gc->marking = false;
     uint32_t blocks = gc->heap->mapped_chunks * MM_CHUNK_BLOCKS;
     for (uint32_t b = 0; b < blocks; b++)
-        if (gc->space[b] == GC_OLD || gc->space[b] == GC_LARGE) {
+        if (gc_space_settled((enum gc_space)gc->space[b])) {
             struct gc_block *side = gc_block(gc, b);
             memset(side->mark, 0, sizeof side->mark);
             memset(side->line_mark, 0, sizeof side->line_mark);

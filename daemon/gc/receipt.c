@@ -50,15 +50,16 @@ static void receipt_line(const struct receipt *r)
     }
     log_line(CONFIG(gc_log) ? LEVEL_INFO : LEVEL_DEBUG, "gc",
               "collected heap=%llu cycle=%llu kind=%s reason=%s stop_us=%llu pause_us=%llu roots_us=%llu remset_us=%llu trace_us=%llu "
-              "weak_us=%llu finish_us=%llu copied_bytes=%llu promoted_bytes=%llu kept_bytes=%llu marked_bytes=%llu freed_bytes=%llu old_bytes=%llu "
-              "granted_bytes=%llu age=%llu nursery_bytes=%llu",
+              "weak_us=%llu finish_us=%llu copied_bytes=%llu promoted_bytes=%llu kept_bytes=%llu marked_bytes=%llu evac_bytes=%llu freed_bytes=%llu old_bytes=%llu "
+              "granted_bytes=%llu age=%llu nursery_bytes=%llu mark_began=%d mark_us=%llu mark_elapsed_us=%llu assist_us=%llu mark_early=%d",
               (unsigned long long)r->heap, (unsigned long long)r->cycle, receipt_kind_name(r->kind), receipt_reason_name(r->reason),
               (unsigned long long)(r->stop_ns / 1000), (unsigned long long)(r->pause_ns / 1000), (unsigned long long)(r->roots_ns / 1000),
               (unsigned long long)(r->remset_ns / 1000), (unsigned long long)(r->trace_ns / 1000), (unsigned long long)(r->weak_ns / 1000),
               (unsigned long long)(r->finish_ns / 1000), (unsigned long long)r->copied_bytes, (unsigned long long)r->promoted_bytes,
-              (unsigned long long)r->kept_bytes, (unsigned long long)r->marked_bytes, (unsigned long long)r->freed_bytes,
+              (unsigned long long)r->kept_bytes, (unsigned long long)r->marked_bytes, (unsigned long long)r->evac_bytes, (unsigned long long)r->freed_bytes,
               (unsigned long long)r->old_bytes, (unsigned long long)r->granted_bytes, (unsigned long long)r->promotion_age,
-              (unsigned long long)r->nursery_bytes);
+              (unsigned long long)r->nursery_bytes, r->mark_began, (unsigned long long)(r->mark_ns / 1000),
+              (unsigned long long)(r->mark_elapsed_ns / 1000), (unsigned long long)(r->assist_ns / 1000), r->mark_early);
 }
 
 static void figures_add(struct receipt_log *log, const struct receipt *r)

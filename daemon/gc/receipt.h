@@ -42,6 +42,7 @@ struct receipt {
     uint64_t young_bytes;       /* granted to threads since the last collection */
     uint64_t copied_objects, copied_bytes, promoted_objects, promoted_bytes, kept_objects, kept_bytes;
     uint64_t marked_objects, marked_bytes;
+    uint64_t evac_blocks, evac_objects, evac_bytes;     /* old blocks that were emptied, and what was in them */
     uint64_t mark_elapsed_ns, mark_ns, mark_slices;     /* of a marking that went on between pauses: from its beginning to its end, and the work */
     uint64_t assist_ns;         /* that requests for memory were kept waiting, since they ran ahead of it */
     bool     mark_began;        /* in this pause */

@@ -139,8 +139,9 @@ uint64_t region_slow(struct gc_tracer *tracer, bool *old, unsigned which, uint64
 {
     struct gc_region *region = &tracer->region[*old][which];
     /* Objects that overlap, by headers that lie, would make more copies than there is to be copied (R6). */
-    if (tracer->moved[0].bytes + tracer->moved[1].bytes > (uint64_t)tracer->gc->from_count << MM_BLOCK_SHIFT) {
-        mm_store_relaxed(&tracer->gc->lie, "its young objects overlap");
+    if (tracer->moved[0].bytes + tracer->moved[1].bytes + tracer->moved[2].bytes >
+        (uint64_t)(tracer->gc->from_count + tracer->gc->evac_count) << MM_BLOCK_SHIFT) {
+        mm_store_relaxed(&tracer->gc->lie, "its objects overlap");
         return TRACE_NONE;
     }
     uint32_t lines = (uint32_t)((extent + MM_LINE_BYTES - 1) / MM_LINE_BYTES);

@@ -18,7 +18,7 @@ void gc_cards_fill(struct gc *gc, uint32_t block, uint32_t blocks, uint8_t value
 
 /* ---- Logs ---- */
 
-static bool space_is_old(const struct gc *gc, uint64_t block) { return gc->space[block] == GC_OLD || gc->space[block] == GC_LARGE; }
+static bool space_is_old(const struct gc *gc, uint64_t block) { return gc_space_settled((enum gc_space)gc->space[block]); }
 
 static void card_note(struct gc *gc, uint64_t card)
 {
@@ -105,10 +105,10 @@ static void card_trace(struct gc *gc, uint32_t block, uint32_t card)
     struct gc_block *side = gc_block(gc, block);
     gc_bit_clear(side->carry, card);
     mm_store_relaxed(&cards(gc)[(uint64_t)block * GC_BLOCK_CARDS + card], (uint8_t)MM_CARD_CLEAN);
-    if (gc->space[block] == GC_OLD)
-        old_card_scan(gc, block, card);
-    else if (gc->space[block] == GC_LARGE)
+    if (gc->space[block] == GC_LARGE)
         large_card_scan(gc, block, card);
+    else if (space_is_old(gc, block))
+        old_card_scan(gc, block, card);
     gc->receipt.cards++;
 }
 

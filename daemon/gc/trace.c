@@ -129,13 +129,17 @@ static void block_keep(struct gc *gc, uint32_t block, struct gc_block *side)
 static void copy_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, bool carry);
 
 /* Leaves a claimed object where it is; its block will be old. */
-static uint64_t keep_object(struct gc_tracer *tracer, struct gc_block *side, const struct gc_type *type, uint64_t off, uint64_t word0)
+static uint64_t keep_object(struct gc_tracer *tracer, struct gc_block *side, const struct gc_type *type, uint64_t off, uint64_t word0, bool was_old)
 {
     struct gc *gc = tracer->gc;
     uint64_t extent = mm_object_extent(mm_header_bytes(word0));
-    block_keep(gc, (uint32_t)(off >> MM_BLOCK_SHIFT), side);
-    bit_claim(tracer->parallel, side->start, trace_granule(off));
-    lines_set(tracer->parallel, side->line, off, extent);
+    if (was_old) {                      /* no room elsewhere: it stays, and so does its block */
+        lines_set(tracer->parallel, side->line_mark, off, extent);
+    } else {
+        block_keep(gc, (uint32_t)(off >> MM_BLOCK_SHIFT), side);
+        bit_claim(tracer->parallel, side->start, trace_granule(off));
+        lines_set(tracer->parallel, side->line, off, extent);
+    }
     tracer->kept_objects++;
     tracer->kept_bytes += extent;
     if (tracer->parallel)
@@ -161,13 +165,25 @@ static uint64_t outcome(const struct gc_tracer *tracer, const struct gc_block *s
     return to;
 }
 
-/* Carries a young object out of from-space; where it is now. The header that is judged here, read once, is the one that the copy gets and by
+/* Nothing starts there any more: what tells a moved object of an old block from one that stays. */
+static inline void start_clear(bool parallel, struct gc_block *side, uint32_t granule)
+{
+    uint64_t *word = &side->start[granule / 64], bit = (uint64_t)1 << granule % 64;
+    if (parallel)
+        (void)__atomic_fetch_and(word, ~bit, __ATOMIC_ACQ_REL);
+    else
+        *word &= ~bit;
+}
+
+/* Carries an object out of from-space, or, if it `was_old`, out of a block that is emptied; where it is now. The header that is judged here, read once, is the one that the copy gets and by
  * which it is scanned (R6). */
-static inline __attribute__((always_inline)) uint64_t evacuate_as(struct gc_tracer *tracer, uint64_t off, bool parallel)
+static inline __attribute__((always_inline)) uint64_t evacuate_as(struct gc_tracer *tracer, uint64_t off, bool was_old, bool parallel)
 {
     struct gc *gc = tracer->gc;
     struct gc_block *side = &tracer->side[off >> MM_BLOCK_SHIFT];
     uint32_t granule = trace_granule(off);
+    if (was_old && UNLIKELY(!bit_read(parallel, side->mark, granule) && !bit_read(parallel, side->start, granule)))
+        return off;                                     /* nothing is there */
     if (bit_claim(parallel, side->mark, granule))
         return outcome(tracer, side, off);
     char *from = tracer->base + off;
@@ -182,10 +198,10 @@ static inline __attribute__((always_inline)) uint64_t evacuate_as(struct gc_trac
     if (UNLIKELY(gc->ephemerons_wait))
         weak_on_alive(tracer, off);
     unsigned age = (unsigned)(word0 >> 48 & 0xff) + 1;
-    bool old = age >= tracer->age_now;
+    bool old = was_old || age >= tracer->age_now;
     uint64_t to = UNLIKELY(side->flags & GC_PINNED) ? TRACE_NONE : region_alloc(tracer, &old, extent);
     if (UNLIKELY(to == TRACE_NONE))
-        return keep_object(tracer, side, type, off, word0);
+        return keep_object(tracer, side, type, off, word0, was_old);
     word0 = (word0 & ~((uint64_t)0xff << 48)) | (uint64_t)(age > 15 ? 15 : age) << 48;
     copy_object(tracer->base + to, from, word0, extent);
     struct gc_block *there = &tracer->side[to >> MM_BLOCK_SHIFT];
@@ -194,22 +210,25 @@ static inline __attribute__((always_inline)) uint64_t evacuate_as(struct gc_trac
         bit_claim(parallel, there->mark, trace_granule(to));
         lines_set(parallel, there->line_mark, to, extent);
     }
-    tracer->moved[old].objects++;
-    tracer->moved[old].bytes += extent;
+    struct gc_moved *moved = &tracer->moved[was_old ? 2 : old];
+    moved->objects++;
+    moved->bytes += extent;
     mm_store_relaxed((uint64_t *)(from + 8), trace_word(gc, to));
+    if (was_old)
+        start_clear(parallel, side, granule);
     if (parallel)
         bit_claim(true, side->done, granule);           /* pairs with the acquire in outcome(): the copy before the bit */
     copy_scan(tracer, type, to, word0, old);
     return to;
 }
 
-static uint64_t evacuate(struct gc_tracer *tracer, uint64_t off) { return evacuate_as(tracer, off, tracer->parallel); }
+static __attribute__((noinline)) uint64_t evacuate(struct gc_tracer *tracer, uint64_t off, bool was_old) { return evacuate_as(tracer, off, was_old, tracer->parallel); }
 
 uint64_t trace_forwarded(const struct gc_tracer *tracer, uint64_t off)
 {
     const struct gc *gc = tracer->gc;
     uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
-    return gc_space(gc, block) == GC_YOUNG ? outcome(tracer, gc_block(gc, block), off) : off;
+    return gc_moves(gc, gc_space(gc, block)) ? outcome(tracer, gc_block(gc, block), off) : off;
 }
 
 bool trace_alive(const struct gc *gc, uint64_t off)
@@ -218,6 +237,7 @@ bool trace_alive(const struct gc *gc, uint64_t off)
     switch (gc_space(gc, block)) {
     case GC_YOUNG: return gc_bit(gc_block(gc, block)->mark, trace_granule(off));
     case GC_OLD:
+    case GC_EVAC:
     case GC_LARGE: return !gc->judging || gc_bit(gc_block(gc, block)->mark, trace_granule(off));
     default:       return true;
     }
@@ -255,12 +275,20 @@ bool trace_slot(struct gc_tracer *tracer, uint64_t *slot)
         return false;
     switch (gc_space(gc, off >> MM_BLOCK_SHIFT)) {
     case GC_YOUNG:
-        now = evacuate(tracer, off);
+        now = evacuate(tracer, off, false);
         if (now != off)
             mm_store_relaxed(slot, trace_word(gc, now));
         return young_now(tracer, now);
     case GC_TO:
         return true;
+    case GC_EVAC:
+        if (tracer->evacuating) {
+            now = evacuate(tracer, off, true);
+            if (now != off)
+                mm_store_relaxed(slot, trace_word(gc, now));
+            return false;
+        }
+        /* fall through */
     case GC_OLD:
     case GC_LARGE:
         if (tracer->mark_copies)
@@ -276,9 +304,14 @@ static inline __attribute__((always_inline)) void slot_settle(struct gc_tracer *
 {
     uint64_t now = off;
     if (LIKELY(mm_load_relaxed(&tracer->space[off >> MM_BLOCK_SHIFT]) == GC_YOUNG)) {
-        now = evacuate_as(tracer, off, parallel);
+        now = evacuate_as(tracer, off, false, parallel);
         if (now != off)
             mm_store_relaxed((uint64_t *)(tracer->base + slot), trace_word(tracer->gc, now));
+    } else if (tracer->evacuating && mm_load_relaxed(&tracer->space[off >> MM_BLOCK_SHIFT]) == GC_EVAC) {
+        now = evacuate(tracer, off, true);
+        if (now != off)
+            mm_store_relaxed((uint64_t *)(tracer->base + slot), trace_word(tracer->gc, now));
+        return;
     }
     if (young_now(tracer, now) && mm_load_relaxed(&tracer->space[slot >> MM_BLOCK_SHIFT]) != GC_TO)
         trace_carry(tracer, slot);
@@ -319,6 +352,15 @@ static inline __attribute__((always_inline)) void slot_scan(struct gc_tracer *tr
         if (carry)
             trace_carry(tracer, slot);
         break;
+    case GC_EVAC:
+        if (tracer->evacuating) {
+            if (settled && tracer->grey.count >= GC_GREY_SETTLED)
+                slot_settle_now(tracer, slot, off);
+            else
+                slot_put(tracer, slot, off);
+            break;
+        }
+        /* fall through */
     case GC_OLD:
     case GC_LARGE:
         if (settled ? tracer->mark_settled : tracer->mark_copies)
@@ -485,7 +527,7 @@ static inline void marked_scan(struct gc_tracer *tracer, uint64_t off)
     tracer->marked_objects++;
     tracer->marked_bytes += extent;
     uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
-    if (gc_space(tracer->gc, block) == GC_OLD)
+    if (gc_space(tracer->gc, block) != GC_LARGE)
         lines_set(tracer->parallel, gc_block(tracer->gc, block)->line_mark, off, extent);
     if (type->scan == GC_SCAN_NONE)
         return;

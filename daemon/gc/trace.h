@@ -102,6 +102,13 @@ bool mark_step(struct gc *gc);
 /* Before memory is granted: true if the heap runs ahead of its marking. A slice was made, and the request is to come again. */
 bool mark_assist(struct gc *gc);
 
+/* ---- evac.c ---- */
+
+/* Chooses old blocks to be emptied in this pause, as many as there is room for what is in them. */
+void evac_choose(struct gc *gc);
+/* They are empty, or stay as they are. Before sweeping begins. */
+void evac_end(struct gc *gc);
+
 /* ---- region.c ---- */
 
 /* region_alloc() when the region at hand is full. */

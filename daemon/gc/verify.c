@@ -81,7 +81,7 @@ static void on_slot(struct gc_tracer *tracer, uint64_t *slot, void *argument)
     struct gc *gc = tracer->gc;
     uint64_t at = (uint64_t)((char *)slot - gc->heap->view.base), word = mm_load_relaxed(slot), to = trace_off(gc, word);
     uint32_t block = (uint32_t)(at >> MM_BLOCK_SHIFT);
-    if (to != TRACE_NONE && gc->space[to >> MM_BLOCK_SHIFT] == GC_YOUNG && (gc->space[block] == GC_OLD || gc->space[block] == GC_LARGE)) {
+    if (to != TRACE_NONE && gc->space[to >> MM_BLOCK_SHIFT] == GC_YOUNG && gc_space_settled((enum gc_space)gc->space[block])) {
         const uint8_t *cards = mm_control_cards(gc->heap->control, gc->heap->slot_count, gc->heap->space_count);
         if (!gc_bit(gc_block(gc, block)->carry, (uint32_t)(at % MM_BLOCK_BYTES / MM_CARD_BYTES)))
             found(check->v, "an old object refers to a young one and its card is not carried", at);
@@ -131,7 +131,7 @@ static void sums_check(struct verify *v)
         old += is_old;
         large += state == MM_BLOCK_LARGE;
         listed += state == MM_BLOCK_RECYCLABLE;
-        if (is_old != (gc->space[b] == GC_OLD))
+        if (is_old != (gc->space[b] == GC_OLD || gc->space[b] == GC_EVAC))
             found(v, "state and space of a block differ", gc_off(b));
         if ((state == MM_BLOCK_LARGE) != (gc->space[b] == GC_LARGE))
             found(v, "state and space of a large block differ", gc_off(b));

@@ -95,7 +95,7 @@ static void on_pair_slot(struct gc_tracer *tracer, uint64_t *slot, void *argumen
     }
     uint64_t key_off = trace_off(gc, mm_load_relaxed(pair->key));
     bool alive = key_off == TRACE_NONE || trace_alive(gc, key_off);
-    if (alive && (key_off == TRACE_NONE || gc_space(gc, key_off >> MM_BLOCK_SHIFT) != GC_YOUNG)) {
+    if (alive && (key_off == TRACE_NONE || !gc_moves(gc, gc_space(gc, key_off >> MM_BLOCK_SHIFT)))) {
         slot_settled(tracer, pair->key, key_off != TRACE_NONE && gc_space(gc, key_off >> MM_BLOCK_SHIFT) == GC_TO);
         slot_settled(tracer, slot, trace_slot(tracer, slot));           /* an ordinary reference: nothing to wait for, nothing to update */
         pair->key = NULL;

@@ -189,6 +189,7 @@ static void count_collected_block(struct census *census, uint32_t block)
         }
         break;
     case GC_OLD:
+    case GC_EVAC:
         census->object_bytes += old_used(gc_block(heap->gc, block));
         walk_by_bits(census, block);
         break;
