@@ -359,6 +359,7 @@ static void tracers_reset(struct gc *gc)
         t->mark_settled = gc->pause == PAUSE_WHOLE;
         t->young_settled = true;
         t->evacuating = gc->evacuating;
+        t->recording = gc->recording;
         memset(t->moved, 0, sizeof t->moved);
         t->kept_objects = t->kept_bytes = t->marked_objects = t->marked_bytes = 0;
         t->starved = false;
@@ -416,8 +417,10 @@ static bool step_prepare(struct gc *gc)
         regions_close(gc, true);
     if (gc->pause != PAUSE_MINOR)
         rings_mark_large(gc);
-    if (gc->kind == MM_COLLECT_COMPACT)
+    if (gc->kind == MM_COLLECT_COMPACT || gc->pause == PAUSE_BEGIN)
         evac_choose(gc);
+    else if (gc->pause == PAUSE_END)
+        evac_settle(gc);
     if (!stacks_ready(gc)) {
         mm_store_relaxed(&gc->lie, "no memory for the mark stack");
         return true;
@@ -433,6 +436,8 @@ static bool step_prepare(struct gc *gc)
     if (gc->pause != PAUSE_WHOLE) {
         remset_trace_grants(gc);
         remset_trace(gc);
+        if (gc->pause == PAUSE_END)
+            evac_trace_edges(gc);
     }
     gc->receipt.remset_ns = lap(&gc->lap_ns);
     return true;
@@ -460,12 +465,12 @@ static void sum_up(struct gc *gc)
     struct receipt *r = &gc->receipt;
     for (unsigned i = 0; i < gc->tracers; i++) {
         const struct gc_tracer *t = &gc->tracer[i];
-        r->copied_objects += t->moved[0].objects;
-        r->copied_bytes += t->moved[0].bytes;
-        r->promoted_objects += t->moved[1].objects;
-        r->promoted_bytes += t->moved[1].bytes;
-        r->evac_objects += t->moved[2].objects;
-        r->evac_bytes += t->moved[2].bytes;
+        r->copied_objects += t->moved[TO_SURVIVOR].objects;
+        r->copied_bytes += t->moved[TO_SURVIVOR].bytes;
+        r->promoted_objects += t->moved[TO_OLD].objects;
+        r->promoted_bytes += t->moved[TO_OLD].bytes;
+        r->evac_objects += t->moved[TO_FRESH].objects;
+        r->evac_bytes += t->moved[TO_FRESH].bytes;
         r->kept_objects += t->kept_objects;
         r->kept_bytes += t->kept_bytes;
         r->marked_objects += t->marked_objects;
@@ -559,6 +564,7 @@ static bool step_finish(struct gc *gc)
     remset_end_grants(gc);
     gc->cycles++;
     gc->mark_promoted_bytes += r->promoted_bytes + r->kept_bytes;
+    gc->old_since_bytes = gc->judging ? 0 : gc->old_since_bytes + r->promoted_bytes + r->kept_bytes;
     if (gc->judging) {
         gc->live_bytes = r->marked_bytes + r->copied_bytes + r->evac_bytes + (gc->pause == PAUSE_END ? gc->mark_promoted_bytes : r->promoted_bytes + r->kept_bytes);
         reclaim_begin_sweep(gc);
@@ -609,6 +615,7 @@ void gc_abandon(struct gc *gc)
     gc_help_end(gc);
     gc->phase = GC_IDLE;
     gc->wanted = gc->marking = gc->judging = false;
+    evac_forget(gc);
     gc->mark_state = MARK_NONE;
     handshake_resume(gc);
 }

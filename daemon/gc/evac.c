@@ -1,9 +1,13 @@
 /* evac.c — evacuation: which old blocks are emptied, so that whole blocks become free (DESIGN D12; Detlefs et al., "Garbage-first garbage
  * collection", ISMM 2004, for the choice; Blackburn and McKinley, "Immix", PLDI 2008, for copying into holes of the rest).
  *
- * A block that is to be emptied is in the space GC_EVAC from the choice to the end of the pause that empties it. There its objects are copied
- * as the trace comes to them, by the same code as young ones, into holes of other blocks and into free ones. One for which there is no room
+ * A block that is to be emptied is in the space GC_EVAC from the choice to the end of the pause that empties it. In that pause its objects are
+ * copied as the trace comes to them, by the same code as young ones, into holes of other blocks and into free ones. One for which there is no room
  * stays, and its block with it: an evacuation never fails half-way.
+ * A marking in one pause (compact) meets every reference anyway. One that goes on between pauses chooses its candidates when it begins; from then
+ * on every card of an old object that is found to refer into them is noted: by the marker, by scans of changed cards, of promoted objects and
+ * of old tails. The pause that ends it knows what is alive in each, takes as many as its target allows, and looks at the noted cards, the roots
+ * and the young objects: nobody else refers into them.
  * Blocks in which something is pinned, that threads fill, or that copies go to, are not chosen.
  * Private tables, and handles for the pins: inside a guard. The heap's worker. */
 #include <stdlib.h>
@@ -13,7 +17,13 @@
 
 #define SPARSE_LINES   (MM_BLOCK_LINES * 3 / 4)         /* more taken ones are not worth the copying */
 
-struct candidate { uint32_t block, lines; };
+#define CHOOSE_FACTOR  4u                               /* chosen when a marking begins, of what can be moved when it ends */
+#define FIRST_RATE       (256u << 10)                   /* bytes a millisecond, until one was measured */
+#define FIRST_TARGET_US  10000u                         /* of a heap that has none */
+#define RATE_LEAST_BYTES (256u << 10)                   /* less says little about how fast it goes */
+#define HOLE_LINES     4u      /* shorter holes are not counted on: what is to be moved may not fit them */
+
+struct candidate { uint32_t block, lines, usable; };
 
 static uint32_t lines_taken(const struct gc_block *side)
 {
@@ -23,25 +33,40 @@ static uint32_t lines_taken(const struct gc_block *side)
     return taken;
 }
 
+/* Free lines in holes that most objects fit into. */
+static uint32_t lines_usable(const struct gc_block *side)
+{
+    uint32_t usable = 0, row = 0;
+    for (uint32_t line = 0; line <= MM_BLOCK_LINES; line++) {
+        if (line < MM_BLOCK_LINES && !gc_bit(side->line, line)) {
+            row++;
+            continue;
+        }
+        usable += row >= HOLE_LINES ? row : 0;
+        row = 0;
+    }
+    return usable;
+}
+
 static int by_lines(const void *a, const void *b)
 {
     const struct candidate *left = a, *right = b;
     return left->lines != right->lines ? (left->lines < right->lines ? -1 : 1) : left->block < right->block ? -1 : left->block > right->block;
 }
 
-/* All blocks that could be emptied, sparse ones first; and the free lines of all old blocks. */
-static uint32_t candidates(struct gc *gc, struct candidate *candidate, uint64_t *ret_free_lines)
+/* All blocks that could be emptied, sparse ones first; and the usable lines of all old blocks. */
+static uint32_t candidates(struct gc *gc, struct candidate *candidate, uint64_t *ret_usable_lines)
 {
     uint32_t count = 0, blocks = gc->heap->mapped_chunks * MM_CHUNK_BLOCKS;
-    *ret_free_lines = 0;
+    *ret_usable_lines = 0;
     for (uint32_t b = 0; b < blocks; b++) {
         const struct gc_block *side = gc->space[b] == GC_OLD ? gc_block(gc, b) : NULL;
         if (!side || side->flags & (GC_GRANTED | GC_REGION | GC_UNSWEPT))
             continue;
-        uint32_t lines = lines_taken(side);
-        *ret_free_lines += MM_BLOCK_LINES - lines;
+        uint32_t lines = lines_taken(side), usable = lines_usable(side);
+        *ret_usable_lines += usable;
         if (lines <= SPARSE_LINES)
-            candidate[count++] = (struct candidate){ b, lines };
+            candidate[count++] = (struct candidate){ b, lines, usable };
     }
     qsort(candidate, count, sizeof *candidate, by_lines);
     return count;
@@ -76,18 +101,15 @@ static void unlist(struct gc *gc)
     gc->listed_count = left;
 }
 
-void evac_choose(struct gc *gc)
+/* Takes candidates, the first ones first, as long as what is in them fits what is free elsewhere: a block of which one object stays is not gained. */
+static void take(struct gc *gc, const struct candidate *candidate, uint32_t count, uint64_t usable_lines, uint64_t most_lines)
 {
-    uint64_t free_lines, room = heap_limit_left(gc->heap) * MM_BLOCK_LINES, moved = 0;
-    struct candidate *candidate = malloc((gc->old_blocks + 1) * sizeof *candidate);
-    if (!candidate)
-        return;                                 /* no memory to choose in: nothing is moved */
-    uint32_t count = candidates(gc, candidate, &free_lines), chosen = 0;
+    uint64_t room = heap_limit_left(gc->heap) * MM_BLOCK_LINES, moved = 0;
+    uint32_t chosen = 0;
     for (; chosen < count; chosen++) {
-        /* As long as what moves fits what is free elsewhere. */
-        free_lines -= MM_BLOCK_LINES - candidate[chosen].lines;
+        usable_lines -= candidate[chosen].usable;
         moved += candidate[chosen].lines;
-        if (moved > (free_lines + room) / 8 * 7)
+        if (moved > usable_lines / 4 * 3 + room / 8 * 7 || moved > most_lines)
             break;
         gc->space[candidate[chosen].block] = GC_EVAC;
     }
@@ -96,12 +118,101 @@ void evac_choose(struct gc *gc)
     for (uint32_t i = 0; i < chosen; i++)
         if (gc->space[candidate[i].block] == GC_EVAC)
             gc->evac[gc->evac_count++] = candidate[i].block;
-    gc->evacuating = gc->evac_count > 0;
+}
+
+/* Lines that can be moved in half of the pause target. */
+static uint64_t affordable_lines(const struct gc *gc)
+{
+    uint64_t rate = gc->evac_rate ? gc->evac_rate : FIRST_RATE, target_us = gc->pause_target_ns ? gc->pause_target_ns / 1000 : FIRST_TARGET_US;
+    return rate * (target_us / 2) / 1000 / MM_LINE_BYTES + 1;
+}
+
+void evac_choose(struct gc *gc)
+{
+    uint64_t usable_lines;
+    struct candidate *candidate = malloc((gc->old_blocks + 1) * sizeof *candidate);
+    if (!candidate)
+        return;                                 /* no memory to choose in: nothing is moved */
+    uint32_t count = candidates(gc, candidate, &usable_lines);
+    bool later = gc->pause == PAUSE_BEGIN;
+    take(gc, candidate, count, usable_lines, later ? affordable_lines(gc) * CHOOSE_FACTOR : UINT64_MAX);
+    gc->recording = later && gc->evac_count;
+    gc->evacuating = !later && gc->evac_count;
     free(candidate);
 }
 
+/* The marking knows what is alive in each: the sparsest ones, within the pause target and the room there is for copies. */
+void evac_settle(struct gc *gc)
+{
+    struct candidate *candidate = malloc((gc->evac_count + 1) * sizeof *candidate);
+    uint64_t room = heap_limit_left(gc->heap) * MM_BLOCK_LINES / 8 * 7, most = affordable_lines(gc), moved = 0;
+    uint32_t count = candidate ? gc->evac_count : 0, kept = 0;
+    for (uint32_t i = 0; i < gc->evac_count; i++) {
+        struct gc_block *side = gc_block(gc, gc->evac[i]);
+        uint32_t lines = 0;
+        for (unsigned w = 0; w < MM_BLOCK_LINES / 64; w++)
+            lines += (uint32_t)__builtin_popcountll(side->line_mark[w]);
+        gc->space[gc->evac[i]] = GC_OLD;
+        if (candidate)
+            candidate[i] = (struct candidate){ gc->evac[i], lines, 0 };
+    }
+    if (count)
+        qsort(candidate, count, sizeof *candidate, by_lines);
+    for (uint32_t i = 0; i < count && (moved += candidate[i].lines) <= most && moved <= room; i++)
+        if (candidate[i].lines <= SPARSE_LINES)
+            gc->space[candidate[i].block] = GC_EVAC;
+    pinned_stay(gc);
+    for (uint32_t i = 0; i < count; i++)
+        if (gc->space[candidate[i].block] == GC_EVAC) {
+            struct gc_block *side = gc_block(gc, candidate[i].block);
+            memset(side->mark, 0, sizeof side->mark);           /* from here on: carried out; what is not reached in this pause is dead */
+            memset(side->line_mark, 0, sizeof side->line_mark);
+            memset(side->done, 0, sizeof side->done);
+            gc->evac[kept++] = candidate[i].block;
+        }
+    gc->evac_count = kept;
+    gc->evacuating = kept > 0;
+    gc->recording = false;
+    free(candidate);
+}
+
+/* ---- Who refers into them ---- */
+
+void evac_note(struct gc_tracer *tracer, uint64_t slot)
+{
+    struct gc_block *side = gc_block(tracer->gc, (uint32_t)(slot >> MM_BLOCK_SHIFT));
+    uint32_t card = (uint32_t)(slot % MM_BLOCK_BYTES / MM_CARD_BYTES);
+    uint64_t bit = (uint64_t)1 << card % 64;
+    if (tracer->parallel)
+        (void)__atomic_fetch_or(&side->edge[card / 64], bit, __ATOMIC_RELAXED);
+    else
+        side->edge[card / 64] |= bit;
+}
+
+/* Each noted card: what is marked there. What is not yet marked is scanned when it is. */
+static void block_trace_edges(struct gc *gc, uint32_t block)
+{
+    struct gc_block *side = gc_block(gc, block);
+    for (uint32_t w = 0; w < GC_BLOCK_CARDS / 64; w++)
+        for (; side->edge[w]; side->edge[w] &= side->edge[w] - 1)
+            if (gc->evacuating && gc->space[block] != GC_EVAC)
+                remset_trace_card(gc, block, w * 64 + (uint32_t)__builtin_ctzll(side->edge[w]), true);
+}
+
+void evac_trace_edges(struct gc *gc)
+{
+    uint32_t blocks = gc->heap->mapped_chunks * MM_CHUNK_BLOCKS;
+    for (uint32_t b = 0; b < blocks; b++)
+        if (gc_space_settled((enum gc_space)gc->space[b]))
+            block_trace_edges(gc, b);
+}
+
+/* ---- The end ---- */
+
 void evac_end(struct gc *gc)
 {
+    if (!gc->evacuating)
+        return;
     for (uint32_t i = 0; i < gc->evac_count; i++) {
         struct gc_block *side = gc_block(gc, gc->evac[i]);
         for (uint32_t w = 0; w < GC_BLOCK_GRANULES / 64; w++)
@@ -110,6 +221,21 @@ void evac_end(struct gc *gc)
         gc->space[gc->evac[i]] = GC_OLD;
         gc->receipt.evac_blocks++;
     }
+    uint64_t us = gc->receipt.trace_ns / 1000 + 1, moved = gc->receipt.evac_bytes;
+    if (moved >= RATE_LEAST_BYTES && gc->pause == PAUSE_END)
+        gc->evac_rate = moved * 1000 / us;
     gc->evac_count = 0;
     gc->evacuating = false;
+}
+
+void evac_forget(struct gc *gc)
+{
+    for (uint32_t i = 0; i < gc->evac_count; i++)
+        gc->space[gc->evac[i]] = GC_OLD;
+    uint32_t blocks = gc->recording ? gc->heap->mapped_chunks * MM_CHUNK_BLOCKS : 0;
+    for (uint32_t b = 0; b < blocks; b++)
+        if (gc_space_settled((enum gc_space)gc->space[b]))
+            memset(gc_block(gc, b)->edge, 0, sizeof gc_block(gc, b)->edge);
+    gc->evac_count = 0;
+    gc->recording = gc->evacuating = false;
 }

@@ -70,6 +70,7 @@ struct gc_block {
     uint64_t line[MM_BLOCK_LINES / 64];         /* taken */
     uint64_t line_mark[MM_BLOCK_LINES / 64];    /* live, as this marking has found so far */
     uint64_t carry[GC_BLOCK_CARDS / 64];        /* cards to be scanned at the next minor collection */
+    uint64_t edge[GC_BLOCK_CARDS / 64];         /* cards that refer into blocks that are to be emptied (evac.c) */
     uint32_t large_head;                        /* LARGE: block of the object's header */
     uint32_t large_blocks;                      /* LARGE, of the head: how many */
     uint8_t  flags;                             /* enum gc_block_flag */
@@ -112,6 +113,9 @@ struct gc_stack {
     size_t    count, room;
 };
 
+/* Survivors; what is promoted, into holes; what is evacuated, into fresh blocks as long as there are any. */
+enum gc_to_kind { TO_SURVIVOR, TO_OLD, TO_FRESH, GC_TO_KINDS };
+
 /* Where copies go. `at` == `end`: none open. Offsets in the reserve. */
 struct gc_region { uint64_t at, end; uint32_t block; };
 
@@ -132,6 +136,7 @@ struct gc_tracer {
     uint32_t         type_count, age_now;
     bool             parallel, starved;
     bool             evacuating;        /* objects in GC_EVAC move */
+    bool             recording;         /* or will: cards that refer to them are noted */
     bool             mark_copies;       /* old objects that copies refer to are marked */
     bool             mark_settled;      /* those that old objects refer to are, and what is marked is scanned */
     bool             young_settled;     /* young objects that old ones refer to are followed */
@@ -140,9 +145,9 @@ struct gc_tracer {
     struct gc_waiting queue[GC_QUEUE];  /* the next ones: their memory is being fetched meanwhile */
     struct gc_stack  grey;              /* slots that refer to young objects: offsets */
     struct gc_stack  marked;            /* old, marked, not yet scanned: header offsets */
-    struct gc_region region[2][2];      /* [survivors, old][small, longer than a line] */
+    struct gc_region region[GC_TO_KINDS][2];    /* [enum gc_to_kind][small, longer than a line] */
     uint32_t         old_block[2];      /* whose holes the old ones take, one after the other */
-    struct gc_moved  moved[3];          /* [copied to survivors, promoted, evacuated] */
+    struct gc_moved  moved[GC_TO_KINDS];        /* copied to survivors, promoted, evacuated */
     uint64_t         kept_objects, kept_bytes, marked_objects, marked_bytes;
     struct gc_stack  weak, ephemerons;  /* objects met, to be looked at when the trace is over */
 };
@@ -194,6 +199,9 @@ struct gc {
     uint32_t *from, from_count;         /* in a collection: those that are emptied */
     uint32_t *evac, evac_count;         /* old blocks that are to be emptied: space GC_EVAC */
     bool      evacuating;               /* they are, in this pause */
+    bool      recording;                /* they will be, when the marking ends */
+    uint64_t  evac_rate;                /* bytes a millisecond, as the last ones went; 0: none yet */
+    uint64_t  old_since_bytes;          /* became old since the last marking ended */
 
     /* Old blocks. */
     uint32_t *listed, listed_count;     /* swept blocks with free lines; a stack */

@@ -36,7 +36,13 @@ static bool stress_due(struct gc *gc, struct slot_end *end)
     return ++gc->stress_count % every == 0;
 }
 
-static bool old_has_grown(const struct gc *gc) { return gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT >= gc->start_blocks; }
+/* Is another marking due? Also when there are holes enough, but hardly a free block: it will empty some. */
+static bool old_has_grown(const struct gc *gc)
+{
+    uint64_t limit = gc->heap->limit_blocks;
+    return gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT >= gc->start_blocks ||
+           (heap_limit_left(gc->heap) < limit / 10 && gc->old_since_bytes >> MM_BLOCK_SHIFT > limit / 32);
+}
 
 static void request_for_nursery(struct gc *gc)
 {

@@ -95,7 +95,7 @@ bool mark_begin(struct gc *gc)
     marker->gc = gc;
     tracer_aim(marker);
     marker->parallel = false;
-    marker->mark_copies = marker->young_settled = marker->starved = false;
+    marker->mark_copies = marker->young_settled = marker->evacuating = marker->recording = marker->starved = false;
     marker->mark_settled = true;
     marker->queue_count = 0;
     marker->marked.count = marker->weak.count = marker->ephemerons.count = 0;
@@ -114,6 +114,7 @@ void mark_go_on(struct gc *gc)
     for (unsigned i = 0; i < gc->tracers; i++)
         marked_move(&gc->marker, &gc->tracer[i]);
     tracer_aim(&gc->marker);                            /* types may have come */
+    gc->marker.recording = gc->recording;
 }
 
 void mark_end(struct gc *gc)
@@ -148,6 +149,7 @@ void mark_cancel(struct gc *gc)
         return;
     gc->mark_state = MARK_NONE;
     gc->marking = false;
+    evac_forget(gc);
     uint32_t blocks = gc->heap->mapped_chunks * MM_CHUNK_BLOCKS;
     for (uint32_t b = 0; b < blocks; b++)
         if (gc_space_settled((enum gc_space)gc->space[b])) {

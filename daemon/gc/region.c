@@ -1,6 +1,7 @@
 /* region.c — where copies go (DESIGN D5, D12).
  *
- * A tracer has four regions that it bumps through: survivors and old objects, each apart for objects up to a line and for longer ones.
+ * A tracer has six regions that it bumps through: survivors, promoted and evacuated objects, each apart for objects up to a line and for longer
+ * ones. What is evacuated fills fresh blocks, as long as there are any: that is what it is evacuated for.
  * Old objects fill the holes of blocks with free lines, one after the other, then free blocks; longer ones pass over the holes that are too
  * short for them, which stay free for others. A block belongs to one tracer while a region lies in it.
  * No room anywhere is no failure: the caller leaves the object where it is.
@@ -105,7 +106,7 @@ static bool hole_open(struct gc_tracer *tracer, unsigned which, uint32_t line, u
         if (end - line < lines)
             continue;
         gc_bits_set(side->line, line, end);
-        tracer->region[1][which] = (struct gc_region){ gc_off(block) + line * MM_LINE_BYTES, gc_off(block) + end * MM_LINE_BYTES, block };
+        tracer->region[TO_OLD][which] = (struct gc_region){ gc_off(block) + line * MM_LINE_BYTES, gc_off(block) + end * MM_LINE_BYTES, block };
         return true;
     }
     return false;
@@ -114,7 +115,7 @@ static bool hole_open(struct gc_tracer *tracer, unsigned which, uint32_t line, u
 static bool holes_open(struct gc_tracer *tracer, unsigned which, uint32_t lines)
 {
     struct gc *gc = tracer->gc;
-    struct gc_region *region = &tracer->region[1][which];
+    struct gc_region *region = &tracer->region[TO_OLD][which];
     uint32_t line = region->end ? (uint32_t)((region->end - 1) % MM_BLOCK_BYTES / MM_LINE_BYTES) + 1 : 0;
     region_leave(gc, region);
     while (tracer->old_block[which] == UINT32_MAX || !hole_open(tracer, which, line, lines)) {
@@ -135,22 +136,43 @@ static bool holes_open(struct gc_tracer *tracer, unsigned which, uint32_t lines)
     return true;
 }
 
-uint64_t region_slow(struct gc_tracer *tracer, bool *old, unsigned which, uint64_t extent)
+/* The block of a region of evacuated objects is full. */
+static void fresh_leave(struct gc_tracer *tracer, struct gc_region *region)
 {
-    struct gc_region *region = &tracer->region[*old][which];
+    struct gc *gc = tracer->gc;
+    if (region->end) {
+        uint32_t block = region->block;
+        region_leave(gc, region);
+        gc_flag_clear(gc_block(gc, block), GC_REGION);
+        reclaim_list(gc, block);
+    }
+}
+
+static bool fresh_open(struct gc_tracer *tracer, struct gc_region *region)
+{
+    lock(tracer);
+    fresh_leave(tracer, region);
+    unlock(tracer);
+    return old_block_open(tracer, region);
+}
+
+uint64_t region_slow(struct gc_tracer *tracer, enum gc_to_kind *kind, unsigned which, uint64_t extent)
+{
+    struct gc_region *region = &tracer->region[*kind][which];
     /* Objects that overlap, by headers that lie, would make more copies than there is to be copied (R6). */
-    if (tracer->moved[0].bytes + tracer->moved[1].bytes + tracer->moved[2].bytes >
+    if (tracer->moved[TO_SURVIVOR].bytes + tracer->moved[TO_OLD].bytes + tracer->moved[TO_FRESH].bytes >
         (uint64_t)(tracer->gc->from_count + tracer->gc->evac_count) << MM_BLOCK_SHIFT) {
         mm_store_relaxed(&tracer->gc->lie, "its objects overlap");
         return TRACE_NONE;
     }
     uint32_t lines = (uint32_t)((extent + MM_LINE_BYTES - 1) / MM_LINE_BYTES);
-    if (!*old && !survivor_open(tracer, region)) {
-        *old = true;
-        return region_alloc(tracer, old, extent);
-    }
-    if (*old && !holes_open(tracer, which, lines))
+    bool open = *kind == TO_SURVIVOR ? survivor_open(tracer, region) : *kind == TO_FRESH ? fresh_open(tracer, region) : holes_open(tracer, which, lines);
+    if (!open && *kind == TO_OLD)
         return TRACE_NONE;
+    if (!open) {
+        *kind = TO_OLD;
+        return region_alloc(tracer, kind, extent);
+    }
     region->at += extent;
     return region->at - extent;
 }
@@ -159,13 +181,14 @@ void regions_close(struct gc *gc, bool all)
 {
     for (unsigned i = 0; i < GC_MAX_TRACERS; i++) {
         struct gc_tracer *tracer = &gc->tracer[i];
-        tracer->region[0][0] = tracer->region[0][1] = (struct gc_region){ 0, 0, 0 };
+        tracer->region[TO_SURVIVOR][0] = tracer->region[TO_SURVIVOR][1] = (struct gc_region){ 0, 0, 0 };
         if (i == 0 && !all)
             continue;
         bool parallel = tracer->parallel;
         tracer->parallel = false;
         for (unsigned which = 0; which < 2; which++) {
-            region_leave(gc, &tracer->region[1][which]);
+            fresh_leave(tracer, &tracer->region[TO_FRESH][which]);
+            region_leave(gc, &tracer->region[TO_OLD][which]);
             old_block_leave(tracer, which);
         }
         tracer->parallel = parallel;

@@ -74,9 +74,10 @@ static bool start_before(const uint64_t *starts, uint32_t granule, uint32_t *ret
     return true;
 }
 
-static void old_card_scan(struct gc *gc, uint32_t block, uint32_t card)
+/* `marked`: only objects that are. */
+static void old_card_scan(struct gc *gc, uint32_t block, uint32_t card, bool marked)
 {
-    const uint64_t *starts = gc_starts(gc_block(gc, block));
+    const uint64_t *starts = marked ? gc_block(gc, block)->mark : gc_starts(gc_block(gc, block));
     uint64_t base = gc_off(block), from = base + card * MM_CARD_BYTES, to = from + MM_CARD_BYTES;
     uint32_t first = card * (MM_CARD_BYTES / MM_GRANULE_BYTES), granule;
     if (start_before(starts, first, &granule)) {
@@ -89,14 +90,24 @@ static void old_card_scan(struct gc *gc, uint32_t block, uint32_t card)
             trace_old_object(&gc->tracer[0], base + i * MM_GRANULE_BYTES, from, to);
 }
 
-static void large_card_scan(struct gc *gc, uint32_t block, uint32_t card)
+static void large_card_scan(struct gc *gc, uint32_t block, uint32_t card, bool marked)
 {
     uint32_t head = gc_block(gc, block)->large_head;
+    if (marked && !gc_bit(gc_block(gc, head)->mark, 0))
+        return;
     uint64_t from = gc_off(block) + card * MM_CARD_BYTES;
     if (gc_block(gc, head)->large_blocks == 0 || !gc_bit(gc_block(gc, head)->start, 0))
         return;
     if (mm_header_flags(trace_header(gc, gc_off(head))) & MM_BORN)      /* else it is granted and not yet written */
         trace_old_object(&gc->tracer[0], gc_off(head), from, from + MM_CARD_BYTES);
+}
+
+void remset_trace_card(struct gc *gc, uint32_t block, uint32_t card, bool marked)
+{
+    if (gc->space[block] == GC_LARGE)
+        large_card_scan(gc, block, card, marked);
+    else if (space_is_old(gc, block))
+        old_card_scan(gc, block, card, marked);
 }
 
 /* Scans one carried card. What it finds young carries the card again. */
@@ -105,10 +116,7 @@ static void card_trace(struct gc *gc, uint32_t block, uint32_t card)
     struct gc_block *side = gc_block(gc, block);
     gc_bit_clear(side->carry, card);
     mm_store_relaxed(&cards(gc)[(uint64_t)block * GC_BLOCK_CARDS + card], (uint8_t)MM_CARD_CLEAN);
-    if (gc->space[block] == GC_LARGE)
-        large_card_scan(gc, block, card);
-    else if (space_is_old(gc, block))
-        old_card_scan(gc, block, card);
+    remset_trace_card(gc, block, card, false);
     gc->receipt.cards++;
 }
 

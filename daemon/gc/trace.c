@@ -198,19 +198,19 @@ static inline __attribute__((always_inline)) uint64_t evacuate_as(struct gc_trac
     if (UNLIKELY(gc->ephemerons_wait))
         weak_on_alive(tracer, off);
     unsigned age = (unsigned)(word0 >> 48 & 0xff) + 1;
-    bool old = was_old || age >= tracer->age_now;
-    uint64_t to = UNLIKELY(side->flags & GC_PINNED) ? TRACE_NONE : region_alloc(tracer, &old, extent);
+    enum gc_to_kind kind = was_old ? TO_FRESH : age >= tracer->age_now ? TO_OLD : TO_SURVIVOR;
+    uint64_t to = UNLIKELY(side->flags & GC_PINNED) ? TRACE_NONE : region_alloc(tracer, &kind, extent);
     if (UNLIKELY(to == TRACE_NONE))
         return keep_object(tracer, side, type, off, word0, was_old);
     word0 = (word0 & ~((uint64_t)0xff << 48)) | (uint64_t)(age > 15 ? 15 : age) << 48;
     copy_object(tracer->base + to, from, word0, extent);
     struct gc_block *there = &tracer->side[to >> MM_BLOCK_SHIFT];
     bit_claim(parallel, there->start, trace_granule(to));
-    if (UNLIKELY(old && gc->marking)) {
+    if (UNLIKELY(kind != TO_SURVIVOR && gc->marking)) {
         bit_claim(parallel, there->mark, trace_granule(to));
         lines_set(parallel, there->line_mark, to, extent);
     }
-    struct gc_moved *moved = &tracer->moved[was_old ? 2 : old];
+    struct gc_moved *moved = &tracer->moved[was_old ? TO_FRESH : kind];
     moved->objects++;
     moved->bytes += extent;
     mm_store_relaxed((uint64_t *)(from + 8), trace_word(gc, to));
@@ -218,7 +218,7 @@ static inline __attribute__((always_inline)) uint64_t evacuate_as(struct gc_trac
         start_clear(parallel, side, granule);
     if (parallel)
         bit_claim(true, side->done, granule);           /* pairs with the acquire in outcome(): the copy before the bit */
-    copy_scan(tracer, type, to, word0, old);
+    copy_scan(tracer, type, to, word0, kind != TO_SURVIVOR);
     return to;
 }
 
@@ -360,6 +360,8 @@ static inline __attribute__((always_inline)) void slot_scan(struct gc_tracer *tr
                 slot_put(tracer, slot, off);
             break;
         }
+        if (carry && tracer->recording)
+            evac_note(tracer, slot);
         /* fall through */
     case GC_OLD:
     case GC_LARGE:

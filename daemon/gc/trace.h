@@ -104,24 +104,33 @@ bool mark_assist(struct gc *gc);
 
 /* ---- evac.c ---- */
 
-/* Chooses old blocks to be emptied in this pause, as many as there is room for what is in them. */
+/* Chooses old blocks to be emptied: in this pause, as many as there is room for what is in them, or when the marking that begins ends. */
 void evac_choose(struct gc *gc);
+/* In the pause that ends a marking: those of them that there is time and room for are emptied. Before anything is traced. */
+void evac_settle(struct gc *gc);
+/* Follows what the cards that were noted refer to. Behind it all references to what is to be moved have been met. */
+void evac_trace_edges(struct gc *gc);
+/* A slot of an old object refers to something that is to be moved. */
+void evac_note(struct gc_tracer *tracer, uint64_t slot);
 /* They are empty, or stay as they are. Before sweeping begins. */
 void evac_end(struct gc *gc);
+/* None is to be emptied after all: the marking is given up. */
+void evac_forget(struct gc *gc);
 
 /* ---- region.c ---- */
 
 /* region_alloc() when the region at hand is full. */
-uint64_t region_slow(struct gc_tracer *tracer, bool *old, unsigned which, uint64_t extent);
+uint64_t region_slow(struct gc_tracer *tracer, enum gc_to_kind *kind, unsigned which, uint64_t extent);
 
-/* Room for a copy; TRACE_NONE: none to be had. A survivor may be promoted instead, when survivors overflow: then *old becomes true. */
-static inline uint64_t region_alloc(struct gc_tracer *tracer, bool *old, uint64_t extent)
+/* Room for a copy; TRACE_NONE: none to be had. A survivor may be promoted instead, when survivors overflow, and what is evacuated may go into
+ * holes: then *kind becomes another. */
+static inline uint64_t region_alloc(struct gc_tracer *tracer, enum gc_to_kind *kind, uint64_t extent)
 {
     unsigned which = extent > MM_LINE_BYTES;
-    struct gc_region *region = &tracer->region[*old][which];
+    struct gc_region *region = &tracer->region[*kind][which];
     uint64_t at = region->at;
     if (UNLIKELY(extent > region->end - at))
-        return region_slow(tracer, old, which, extent);
+        return region_slow(tracer, kind, which, extent);
     region->at = at + extent;
     return at;
 }
@@ -148,6 +157,7 @@ void remset_walk_grants(struct gc *gc);         /* old holes that threads fill: 
 void remset_trace_grants(struct gc *gc);        /* and its references */
 void remset_end_grants(struct gc *gc);          /* those that nobody fills any more */
 void remset_trace(struct gc *gc);               /* carried cards */
+void remset_trace_card(struct gc *gc, uint32_t block, uint32_t card, bool marked);      /* one card of an old block; `marked`: of marked objects */
 void remset_forget(struct gc *gc);              /* a marking finds them anew */
 void weak_process(struct gc *gc);
 struct weak_table;

@@ -62,7 +62,7 @@ static struct {
     struct finalizer finalizer[FINALIZERS], *ready[FINALIZERS];
     unsigned       finalizers, ready_count, ready_taken;
     morph_type     type[KINDS];
-    uint64_t       cycles, put_offs, majors, markings, early, refusals;
+    uint64_t       cycles, put_offs, majors, markings, early, emptied, refusals;
     char           failure[512];
 } w;
 
@@ -389,6 +389,7 @@ static void look(void)
     w.cycles++;
     w.majors += whole;
     w.markings += sim.gc->pause == PAUSE_END;
+    w.emptied += sim.gc->pause == PAUSE_END ? sim.gc->receipt.evac_objects : 0;
     w.early += sim.gc->pause == PAUSE_END && sim.gc->receipt.mark_early;
     w.look++;
     reached_count = reach_count = 0;
@@ -949,7 +950,7 @@ static void heap_and_model_agree_whatever_the_order(void **state)
 {
     const char *given = getenv("MORPH_TEST_SEED"), *count = getenv("MORPH_SIM_SEEDS");
     uint64_t seeds = count ? strtoull(count, NULL, 0) : 1500 / (test_slowness() * test_slowness()), first = 1;
-    uint64_t cycles = 0, majors = 0, markings = 0, early = 0, put_offs = 0, refusals = 0;
+    uint64_t cycles = 0, majors = 0, markings = 0, early = 0, emptied = 0, put_offs = 0, refusals = 0;
     if (test_thread_sanitized())
         test_skip("one thread, and fibers that the sanitizer does not know");
     if (given) {
@@ -962,12 +963,13 @@ static void heap_and_model_agree_whatever_the_order(void **state)
         majors += w.majors;
         markings += w.markings;
         early += w.early;
+        emptied += w.emptied;
         put_offs += w.put_offs;
         refusals += w.refusals;
     }
-    print_message("%llu seeds: %llu collections, %llu of them whole, %llu ends of a marking (%llu early), %llu put off; "
+    print_message("%llu seeds: %llu collections, %llu of them whole, %llu ends of a marking (%llu early, %llu objects evacuated), %llu put off; "
                   "%llu allocations refused\n", (unsigned long long)seeds,
-                  (unsigned long long)cycles, (unsigned long long)majors, (unsigned long long)markings, (unsigned long long)early,
+                  (unsigned long long)cycles, (unsigned long long)majors, (unsigned long long)markings, (unsigned long long)early, (unsigned long long)emptied,
                   (unsigned long long)put_offs, (unsigned long long)refusals);
     for (unsigned i = 0; i < FIBERS; i++) {
         free(fiber[i].stack);

@@ -133,7 +133,7 @@ static void regions_give_back_what_they_did_not_use(void **state)
     sim_open(&small);
     struct gc *gc = sim.gc;
     gc->from_count = 100;               /* copies are bounded by what there is to be copied */
-    bool old = true;
+    enum gc_to_kind old = TO_OLD;
     uint64_t off = region_alloc(&gc->tracer[0], &old, 64);
     assert_true(off != TRACE_NONE);
     uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
@@ -174,9 +174,9 @@ static void a_full_survivor_space_promotes(void **state)
     gc->survivor_max = 1;
     unsigned survivors = 0, old = 0;
     for (unsigned i = 0; i < 2 * MM_BLOCK_BYTES / 256; i++) {
-        bool promote = false;
+        enum gc_to_kind promote = TO_SURVIVOR;
         uint64_t off = region_alloc(&gc->tracer[0], &promote, 256);
-        assert_int_equal(promote, gc->space[off >> MM_BLOCK_SHIFT] == GC_OLD);
+        assert_int_equal(promote == TO_OLD, gc->space[off >> MM_BLOCK_SHIFT] == GC_OLD);
         assert_true(off != TRACE_NONE);
         survivors += gc->space[off >> MM_BLOCK_SHIFT] == GC_TO;
         assert_int_equal(mm_control_cards(sim.heap->control, sim.heap->slot_count, sim.heap->space_count)[off >> MM_CARD_SHIFT],
