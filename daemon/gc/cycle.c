@@ -84,6 +84,7 @@ int gc_new(struct heap *heap, const struct gc_options *options)
     gc->from = table_make(reserve_blocks(gc), sizeof *gc->from);
     gc->listed = table_make(reserve_blocks(gc), sizeof *gc->listed);
     gc->evac = table_make(reserve_blocks(gc), sizeof *gc->evac);
+    gc->edges = table_make(reserve_blocks(gc), sizeof *gc->edges);
     gc->unswept = table_make(reserve_blocks(gc), sizeof *gc->unswept);
     gc->dirty_chunk = table_make(reserve_chunks(gc), sizeof *gc->dirty_chunk);
     gc->dirty_chunk_spare = table_make(reserve_chunks(gc), sizeof *gc->dirty_chunk);
@@ -92,7 +93,7 @@ int gc_new(struct heap *heap, const struct gc_options *options)
     gc->drain_round = GC_DRAIN_ROUND;
     gc->tracer = calloc(GC_MAX_TRACERS, sizeof *gc->tracer);
     gc->type = calloc(32, sizeof *gc->type);
-    if (!gc->space || !gc->side || !gc->young || !gc->from || !gc->evac || !gc->listed || !gc->unswept || !gc->dirty_chunk || !gc->dirty_chunk_spare ||
+    if (!gc->space || !gc->side || !gc->young || !gc->from || !gc->evac || !gc->edges || !gc->listed || !gc->unswept || !gc->dirty_chunk || !gc->dirty_chunk_spare ||
         !gc->chunk_dirty || !gc->tracer || !gc->type) {
         gc_free(gc);
         heap->gc = NULL;
@@ -120,6 +121,7 @@ void gc_free(struct gc *gc)
     table_free(gc->young, reserve_blocks(gc), sizeof *gc->young);
     table_free(gc->from, reserve_blocks(gc), sizeof *gc->from);
     table_free(gc->evac, reserve_blocks(gc), sizeof *gc->evac);
+    table_free(gc->edges, reserve_blocks(gc), sizeof *gc->edges);
     table_free(gc->listed, reserve_blocks(gc), sizeof *gc->listed);
     table_free(gc->unswept, reserve_blocks(gc), sizeof *gc->unswept);
     table_free(gc->dirty_chunk, reserve_chunks(gc), sizeof *gc->dirty_chunk);
@@ -201,7 +203,9 @@ static bool step_idle(struct gc *gc)
     gc->kind = gc->pause == PAUSE_WHOLE ? gc->wanted_kind : gc->pause == PAUSE_END ? MM_COLLECT_MAJOR : MM_COLLECT_MINOR;
     gc->receipt = (struct receipt){ .heap = gc->heap->id, .cycle = gc->cycles + 1, .kind = gc->kind, .reason = gc->wanted_reason,
                                     .wait_ns = now - gc->wanted_ns };
-    gc->stop_ns = now;
+    if (gc->pause == PAUSE_BEGIN)
+        evac_choose(gc);                /* nothing moves before END, which looks at pins again */
+    gc->stop_ns = now = os.now_ns();
     gc->deadline_ns = now + CONFIG(stop_deadline) * 1000000;
     gc->phase = handshake_begin(gc) ? GC_PREPARE : GC_STOPPING;
     return true;
@@ -219,6 +223,8 @@ static void receipt_end(struct gc *gc)
 static void put_off(struct gc *gc, uint32_t late_tid)
 {
     gc->receipt.put_off = true;
+    if (gc->pause == PAUSE_BEGIN)
+        evac_forget(gc);
     gc->receipt.late_tid = late_tid;
     gc->receipt.stop_ns = os.now_ns() - gc->stop_ns;
     handshake_resume(gc);
@@ -417,7 +423,7 @@ static bool step_prepare(struct gc *gc)
         regions_close(gc, true);
     if (gc->pause != PAUSE_MINOR)
         rings_mark_large(gc);
-    if (gc->kind == MM_COLLECT_COMPACT || gc->pause == PAUSE_BEGIN)
+    if (gc->kind == MM_COLLECT_COMPACT)
         evac_choose(gc);
     else if (gc->pause == PAUSE_END)
         evac_settle(gc);

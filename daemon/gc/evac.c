@@ -17,11 +17,10 @@
 
 #define SPARSE_LINES   (MM_BLOCK_LINES * 3 / 4)         /* more taken ones are not worth the copying */
 
-#define CHOOSE_FACTOR  4u                               /* chosen when a marking begins, of what can be moved when it ends */
-#define FIRST_RATE       (256u << 10)                   /* bytes a millisecond, until one was measured */
+#define CHOOSE_FACTOR  8u                               /* chosen when a marking begins, of what can be moved when it ends */
+#define FIRST_RATE       (1u << 20)                     /* bytes a millisecond, until one was measured */
 #define FIRST_TARGET_US  10000u                         /* of a heap that has none */
-#define RATE_LEAST_BYTES (256u << 10)                   /* less says little about how fast it goes */
-#define HOLE_LINES     4u      /* shorter holes are not counted on: what is to be moved may not fit them */
+#define RATE_LEAST_BYTES (128u << 10)                   /* less says little about how fast it goes */
 
 struct candidate { uint32_t block, lines, usable; };
 
@@ -33,17 +32,13 @@ static uint32_t lines_taken(const struct gc_block *side)
     return taken;
 }
 
-/* Free lines in holes that most objects fit into. */
+/* Free lines in holes of at least four, that most objects fit into; a hole across two words counts in its parts. */
 static uint32_t lines_usable(const struct gc_block *side)
 {
-    uint32_t usable = 0, row = 0;
-    for (uint32_t line = 0; line <= MM_BLOCK_LINES; line++) {
-        if (line < MM_BLOCK_LINES && !gc_bit(side->line, line)) {
-            row++;
-            continue;
-        }
-        usable += row >= HOLE_LINES ? row : 0;
-        row = 0;
+    uint32_t usable = 0;
+    for (unsigned i = 0; i < MM_BLOCK_LINES / 64; i++) {
+        uint64_t free = ~side->line[i], begin = free & free >> 1 & free >> 2 & free >> 3;
+        usable += (uint32_t)__builtin_popcountll(begin | begin << 1 | begin << 2 | begin << 3);
     }
     return usable;
 }
@@ -109,7 +104,7 @@ static void take(struct gc *gc, const struct candidate *candidate, uint32_t coun
     for (; chosen < count; chosen++) {
         usable_lines -= candidate[chosen].usable;
         moved += candidate[chosen].lines;
-        if (moved > usable_lines / 4 * 3 + room / 8 * 7 || moved > most_lines)
+        if (moved > usable_lines / 4 + room / 8 * 7 || moved > most_lines)
             break;
         gc->space[candidate[chosen].block] = GC_EVAC;
     }
@@ -180,31 +175,31 @@ void evac_settle(struct gc *gc)
 
 void evac_note(struct gc_tracer *tracer, uint64_t slot)
 {
-    struct gc_block *side = gc_block(tracer->gc, (uint32_t)(slot >> MM_BLOCK_SHIFT));
+    struct gc_edges *edges = &tracer->gc->edges[slot >> MM_BLOCK_SHIFT];
     uint32_t card = (uint32_t)(slot % MM_BLOCK_BYTES / MM_CARD_BYTES);
     uint64_t bit = (uint64_t)1 << card % 64;
     if (tracer->parallel)
-        (void)__atomic_fetch_or(&side->edge[card / 64], bit, __ATOMIC_RELAXED);
+        (void)__atomic_fetch_or(&edges->card[card / 64], bit, __ATOMIC_RELAXED);
     else
-        side->edge[card / 64] |= bit;
+        edges->card[card / 64] |= bit;
 }
 
 /* Each noted card: what is marked there. What is not yet marked is scanned when it is. */
 static void block_trace_edges(struct gc *gc, uint32_t block)
 {
-    struct gc_block *side = gc_block(gc, block);
     for (uint32_t w = 0; w < GC_BLOCK_CARDS / 64; w++)
-        for (; side->edge[w]; side->edge[w] &= side->edge[w] - 1)
-            if (gc->evacuating && gc->space[block] != GC_EVAC)
-                remset_trace_card(gc, block, w * 64 + (uint32_t)__builtin_ctzll(side->edge[w]), true);
+        for (uint64_t *cards = &gc->edges[block].card[w]; *cards; *cards &= *cards - 1)
+            if (gc->evacuating && gc->space[block] != GC_EVAC) {
+                remset_trace_card(gc, block, w * 64 + (uint32_t)__builtin_ctzll(*cards), true);
+                gc->receipt.cards++;
+            }
 }
 
 void evac_trace_edges(struct gc *gc)
 {
     uint32_t blocks = gc->heap->mapped_chunks * MM_CHUNK_BLOCKS;
     for (uint32_t b = 0; b < blocks; b++)
-        if (gc_space_settled((enum gc_space)gc->space[b]))
-            block_trace_edges(gc, b);
+        block_trace_edges(gc, b);
 }
 
 /* ---- The end ---- */
@@ -221,9 +216,9 @@ void evac_end(struct gc *gc)
         gc->space[gc->evac[i]] = GC_OLD;
         gc->receipt.evac_blocks++;
     }
-    uint64_t us = gc->receipt.trace_ns / 1000 + 1, moved = gc->receipt.evac_bytes;
-    if (moved >= RATE_LEAST_BYTES && gc->pause == PAUSE_END)
-        gc->evac_rate = moved * 1000 / us;
+    uint64_t us = gc->receipt.trace_ns / 1000 + 1, moved = gc->receipt.evac_bytes, rate = moved * 1000 / us;
+    if (moved >= RATE_LEAST_BYTES && gc->pause == PAUSE_END)            /* with all else that the trace did: one way to be careful */
+        gc->evac_rate = gc->evac_rate ? (gc->evac_rate + rate) / 2 : rate;
     gc->evac_count = 0;
     gc->evacuating = false;
 }
@@ -232,10 +227,8 @@ void evac_forget(struct gc *gc)
 {
     for (uint32_t i = 0; i < gc->evac_count; i++)
         gc->space[gc->evac[i]] = GC_OLD;
-    uint32_t blocks = gc->recording ? gc->heap->mapped_chunks * MM_CHUNK_BLOCKS : 0;
-    for (uint32_t b = 0; b < blocks; b++)
-        if (gc_space_settled((enum gc_space)gc->space[b]))
-            memset(gc_block(gc, b)->edge, 0, sizeof gc_block(gc, b)->edge);
+    if (gc->recording)
+        memset(gc->edges, 0, gc->heap->mapped_chunks * MM_CHUNK_BLOCKS * sizeof *gc->edges);
     gc->evac_count = 0;
     gc->recording = gc->evacuating = false;
 }

@@ -70,11 +70,13 @@ struct gc_block {
     uint64_t line[MM_BLOCK_LINES / 64];         /* taken */
     uint64_t line_mark[MM_BLOCK_LINES / 64];    /* live, as this marking has found so far */
     uint64_t carry[GC_BLOCK_CARDS / 64];        /* cards to be scanned at the next minor collection */
-    uint64_t edge[GC_BLOCK_CARDS / 64];         /* cards that refer into blocks that are to be emptied (evac.c) */
     uint32_t large_head;                        /* LARGE: block of the object's header */
     uint32_t large_blocks;                      /* LARGE, of the head: how many */
     uint8_t  flags;                             /* enum gc_block_flag */
 };
+
+/* Cards of a block that refer into blocks that are to be emptied (evac.c). */
+struct gc_edges { uint64_t card[GC_BLOCK_CARDS / 64]; };
 
 /* How the references of a type are found; made from the type table when a pause begins. */
 enum gc_scan { GC_SCAN_NONE, GC_SCAN_MASK, GC_SCAN_VECTOR, GC_SCAN_LISTS };
@@ -198,6 +200,7 @@ struct gc {
     uint32_t *young, young_count;
     uint32_t *from, from_count;         /* in a collection: those that are emptied */
     uint32_t *evac, evac_count;         /* old blocks that are to be emptied: space GC_EVAC */
+    struct gc_edges *edges;             /* [blocks of the reserve], while `recording` */
     bool      evacuating;               /* they are, in this pause */
     bool      recording;                /* they will be, when the marking ends */
     uint64_t  evac_rate;                /* bytes a millisecond, as the last ones went; 0: none yet */

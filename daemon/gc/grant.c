@@ -2,7 +2,7 @@
  *
  * Young: a few zeroed blocks a cell, until the nursery is full; then a minor collection (or, when the old generation has grown enough, a
  * major one). Old: the holes of a block with free lines, zeroed, or a free block; for pretenured types. Large: a run of blocks.
- * The limit: what collections need to copy into (R: one nursery, and a hundredth of the heap) is not granted. When nothing else is left the
+ * The limit: what collections need to copy into (one nursery, and a fiftieth of the heap) is not granted. When nothing else is left the
  * ladder is: minor, major, refusal; a request climbs it by itself (DESIGN section 7).
  * Touches client memory: inside a guard. The heap's worker. */
 #include <stdlib.h>
@@ -17,7 +17,7 @@
 
 uint64_t gc_room_blocks(const struct gc *gc)
 {
-    uint64_t reserve = gc->young_blocks + gc->heap->limit_blocks / 100, left = heap_limit_left(gc->heap);
+    uint64_t reserve = gc->young_blocks + gc->heap->limit_blocks / 50, left = heap_limit_left(gc->heap);
     if (reserve > gc->heap->limit_blocks / 4)
         reserve = gc->heap->limit_blocks / 4;
     return left > reserve ? left - reserve : 0;
@@ -53,7 +53,7 @@ static void request_for_nursery(struct gc *gc)
 }
 
 /* The ladder of a request: what the last collection found dead, the rest of a marking that goes on, a minor collection, a major one, one that
- * compacts, a smaller nursery, and with it less that is kept free for copying it; then it is refused. */
+ * compacts (at once, where there are holes enough and only whole blocks are missing), a smaller nursery, and with it less that is kept free for copying it; then it is refused. */
 bool gc_at_limit(struct gc *gc, uint32_t slot)
 {
     struct slot_end *end = &gc->heap->slot[slot];
@@ -65,8 +65,9 @@ bool gc_at_limit(struct gc *gc, uint32_t slot)
     if (end->ladder < 2) {
         /* A minor collection helps if there is something in the nursery, but not for ever: what it promotes fills the holes of the last marking. */
         bool minor = end->ladder == 0 && gc->young_granted > gc->young_blocks / 4 && !old_has_grown(gc);
-        gc_request(gc, minor ? MM_COLLECT_MINOR : MM_COLLECT_MAJOR, RECEIPT_LIMIT);
-        end->ladder = minor ? 1 : 2;
+        bool holes = gc->mark_state == MARK_NONE && gc->old_free_lines * MM_LINE_BYTES >> MM_BLOCK_SHIFT > gc->heap->limit_blocks / 16;
+        gc_request(gc, minor ? MM_COLLECT_MINOR : holes ? MM_COLLECT_COMPACT : MM_COLLECT_MAJOR, RECEIPT_LIMIT);
+        end->ladder = minor ? 1 : holes ? 3 : 2;
         return true;
     }
     if (end->ladder == 2) {
