@@ -35,6 +35,8 @@ static const struct table_column log_columns[] = {
     { "promoted",   "promoted_bytes", TABLE_SIZE },
     { "kept",       "kept_bytes",     TABLE_SIZE },
     { "marked",     "marked_bytes",   TABLE_SIZE },
+    { "evacuated",  "evac_bytes",     TABLE_SIZE },
+    { "marking",    "mark_elapsed_ns", TABLE_DURATION },
     { "freed",      "freed_bytes",    TABLE_SIZE },
     { "old",        "old_bytes",      TABLE_SIZE },
     { "granted",    "granted_bytes",  TABLE_SIZE },

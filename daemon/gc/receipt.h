@@ -62,7 +62,7 @@ struct receipt_log {
     struct receipt  *entry;     /* ring; made at the first receipt */
     uint64_t         count;     /* ever written */
     struct histogram pause, stop;
-    uint64_t minors, majors, put_offs, collect_ns, promoted_bytes, copied_bytes, freed_bytes;
+    uint64_t minors, majors, markings, put_offs, collect_ns, promoted_bytes, copied_bytes, freed_bytes;
 };
 
 void receipt_log_init(struct receipt_log *log);

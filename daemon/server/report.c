@@ -194,6 +194,7 @@ static void card_update_collections(struct heap_card *card, struct receipt_log *
     pthread_mutex_lock(&log->lock);
     card->minors = log->minors;
     card->majors = log->majors;
+    card->markings = log->markings;
     card->put_offs = log->put_offs;
     card->collect_ns = log->collect_ns;
     card->copied_bytes = log->copied_bytes;
@@ -291,6 +292,7 @@ void report_heap(struct mm_report_writer *report, const struct heap_card *card)
         .wait_ns = card->wait_ns,
         .minors = card->minors,
         .majors = card->majors,
+        .markings = card->markings,
         .put_offs = card->put_offs,
         .pause_p50_ns = card->pause_p50_ns,
         .pause_p99_ns = card->pause_p99_ns,
@@ -353,6 +355,15 @@ void report_receipt(struct mm_report_writer *report, const struct receipt *recei
         .kept_bytes = receipt->kept_bytes,
         .marked_objects = receipt->marked_objects,
         .marked_bytes = receipt->marked_bytes,
+        .evac_blocks = receipt->evac_blocks,
+        .evac_objects = receipt->evac_objects,
+        .evac_bytes = receipt->evac_bytes,
+        .mark_began = receipt->mark_began,
+        .mark_elapsed_ns = receipt->mark_elapsed_ns,
+        .mark_ns = receipt->mark_ns,
+        .mark_slices = receipt->mark_slices,
+        .assist_ns = receipt->assist_ns,
+        .mark_early = receipt->mark_early,
         .freed_bytes = receipt->freed_bytes,
         .old_bytes = receipt->old_bytes,
         .granted_bytes = receipt->granted_bytes,

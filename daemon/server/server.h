@@ -31,7 +31,7 @@ struct heap_card {
     uint64_t used_bytes, arena_bytes, arenas, pool_bytes, pools, pool_objects, object_bytes, large_bytes, spare_bytes, threads, waits, wait_ns;
     uint64_t live_bytes, nursery_bytes, young_bytes, old_bytes;
     /* Of the collector's log. */
-    uint64_t minors, majors, put_offs, collect_ns, copied_bytes, promoted_bytes, freed_bytes;
+    uint64_t minors, majors, markings, put_offs, collect_ns, copied_bytes, promoted_bytes, freed_bytes;
     uint64_t pause_p50_ns, pause_p99_ns, pause_p999_ns, pause_max_ns, stop_p50_ns, stop_p99_ns, stop_max_ns;
 };
 

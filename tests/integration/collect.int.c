@@ -95,7 +95,7 @@ static void collect_send(int fd, uint64_t heap, unsigned kind)
 }
 
 struct receipt {
-    uint64_t number, heap, cycle, pause_ns, stop_ns, copied_objects, promoted_objects, kept_objects, marked_objects, late_tid;
+    uint64_t number, heap, cycle, pause_ns, stop_ns, copied_objects, promoted_objects, kept_objects, marked_objects, evac_objects, late_tid;
     char     kind[16], reason[16];
     bool     put_off;
 };
@@ -108,7 +108,7 @@ static struct receipt receipt_of(const msgpack_object *report)
         .number = wire_u64(body, "number"), .heap = wire_u64(body, "heap"), .cycle = wire_u64(body, "cycle"),
         .pause_ns = wire_u64(body, "pause_ns"), .stop_ns = wire_u64(body, "stop_ns"), .copied_objects = wire_u64(body, "copied_objects"),
         .promoted_objects = wire_u64(body, "promoted_objects"), .kept_objects = wire_u64(body, "kept_objects"),
-        .marked_objects = wire_u64(body, "marked_objects"), .late_tid = wire_u64(body, "late_tid"),
+        .marked_objects = wire_u64(body, "marked_objects"), .evac_objects = wire_u64(body, "evac_objects"), .late_tid = wire_u64(body, "late_tid"),
     };
     wire_text(body, "kind", receipt.kind, sizeof receipt.kind);
     wire_text(body, "reason", receipt.reason, sizeof receipt.reason);
@@ -201,7 +201,8 @@ static void a_collection_is_asked_for_and_its_receipt_comes(void **state)
         assert_ok(collect(heap.client.id, kind, &receipt));
         morph_native_leave(heap.client.me);
         assert_string_equal(receipt.kind, kind == MAJOR ? "major" : "compact");
-        assert_int_equal(receipt.copied_objects + receipt.promoted_objects + receipt.kept_objects + receipt.marked_objects, 5000);
+        assert_int_equal(receipt.copied_objects + receipt.promoted_objects + receipt.kept_objects + receipt.marked_objects +
+                         receipt.evac_objects, 5000);
         list_check(frame, 5000);
     }
     assert_int_equal(receipt.cycle, 3);
