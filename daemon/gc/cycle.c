@@ -194,7 +194,9 @@ static void put_off(struct gc *gc, uint32_t late_tid)
     handshake_resume(gc);
     gc->phase = GC_IDLE;
     gc->retry_ns = os.now_ns() + PUT_OFF_WAIT_NS;
-    if (gc->put_offs++ == 0)
+    if (gc->receipt.reason == gc->wanted_reason && (gc->wanted_reason == RECEIPT_BUDGET || gc->wanted_reason == RECEIPT_IDLE))
+        gc->wanted = false;             /* for others' sake: not tried again and again */
+    else if (gc->put_offs++ == 0)
         gc->emergency_blocks = gc->young_blocks / 4 ? gc->young_blocks / 4 : 1;
     receipt_end(gc);
 }
@@ -501,6 +503,7 @@ static bool step_finish(struct gc *gc)
     remset_end_grants(gc);
     gc->cycles++;
     if (gc->marking) {
+        gc->taken_marked = gc->taken_blocks;
         gc->live_bytes = r->marked_bytes + r->promoted_bytes + r->kept_bytes + r->copied_bytes;
         reclaim_begin_sweep(gc);
         next_start(gc);
