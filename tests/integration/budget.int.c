@@ -431,7 +431,7 @@ static void the_kernels_pressure_is_listened_to(void **state)
     if (fd < 0)
         test_skip("this kernel has no memory pressure to wait for (PSI): %s", strerror(-fd));
     close(fd);
-    struct test_daemon *daemon = test_daemon_start("--pressure-events=", NULL);
+    struct test_daemon *daemon = test_daemon_start("--pressure-file=/proc/pressure/memory", "--pressure-events=", NULL);
     int wire = wire_hello(NULL);
     struct wire_packet packet;
     struct wire_answer answer;
