@@ -210,10 +210,10 @@ static void many_under_one_budget(unsigned count, uint64_t budget_bytes, const c
     test_daemon_stop(daemon);
 }
 
-static void two_heaps(void **state) { many_under_one_budget(2, 12 * MiB, "--workers=1"); }
-static void five_heaps(void **state) { many_under_one_budget(5, 32 * MiB, "--workers=2"); }
-static void sixteen_heaps(void **state) { many_under_one_budget(16, 80 * MiB, "--workers=1"); }
-static void sixteen_heaps_of_many_workers(void **state) { many_under_one_budget(16, 72 * MiB, "--workers=4"); }
+static void two_heaps(void **state) { many_under_one_budget(2, 8 * MiB, "--workers=1"); }
+static void five_heaps(void **state) { many_under_one_budget(5, 20 * MiB, "--workers=2"); }
+static void sixteen_heaps(void **state) { many_under_one_budget(16, 60 * MiB, "--workers=1"); }
+static void sixteen_heaps_of_many_workers(void **state) { many_under_one_budget(16, 56 * MiB, "--workers=4"); }
 
 /* ---- Shares ---- */
 
