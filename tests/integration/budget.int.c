@@ -176,7 +176,7 @@ static void many_under_one_budget(unsigned count, uint64_t budget_bytes, const c
     bool gone[16] = { false };
     unsigned left = count;
     for (unsigned i = 0; i < count; i++) {
-        part[i] = (struct part){ count == 2 ? i : i % ROLES, test_random_next(&random), 100 / test_slowness() };
+        part[i] = (struct part){ count == 2 ? i : i % ROLES, test_random_next(&random), 100 };
         child[i] = test_child_start((uid_t)-1, do_part, &part[i]);
     }
     for (unsigned i = 0; i < count; i++)
