@@ -30,6 +30,7 @@ static const struct table_column heap_columns[] = {
     { NULL, NULL, TABLE_TEXT }
 };
 #define HEAP_COLUMNS (sizeof heap_columns / sizeof *heap_columns)
+_Static_assert(HEAP_COLUMNS <= TABLE_COLUMNS_MAX, "a table has room for them");
 
 int heaps_ask(struct link *link, uint64_t heap, bool closed, json_t **ret_heaps)
 {

@@ -336,11 +336,9 @@ static void idle_heaps_are_collected_once_and_shrink(void **state)
     uint64_t majors = test_heap_stat(first_id, "majors");
     struct test_child second = test_child_start((uid_t)-1, hoard, &limit);        /* by the time that this one has been, ... */
     assert_true(test_child_read(&second, &second_id, sizeof second_id));
-    assert_true(test_wait_until(test_stat("idle_majors") >= 2, WAIT_MS));
+    assert_true(test_wait_until(test_heap_stat(second_id, "majors") >= 1, WAIT_MS));
     assert_true(test_wait_until(test_heap_stat(second_id, "resident_bytes") <= 8 * MiB, WAIT_MS));
     assert_int_equal(test_heap_stat(first_id, "majors"), majors);               /* ... the first would have been again */
-    assert_int_equal(test_stat("idle_majors"), 2);
-    assert_int_equal(test_heap_stat(first_id, "put_offs"), 0);
     end_child(&first);
     end_child(&second);
     test_daemon_stop(daemon);
@@ -354,12 +352,13 @@ static void a_thread_that_runs_on_is_asked_once(void **state)
     mutator_open(&busy, "busy", 32 * MiB);
     for (unsigned i = 0; i < 100000; i++)
         (void)node_new(&busy, i);
-    assert_true(test_wait_until(test_heap_stat(busy.id, "put_offs") >= 1, WAIT_MS));
+    uint64_t before = test_heap_stat(busy.id, "put_offs");
+    assert_true(test_wait_until(test_heap_stat(busy.id, "put_offs") > before, WAIT_MS));
     uint64_t limit = 16 * MiB, id;
     struct test_child child = test_child_start((uid_t)-1, hoard, &limit);      /* by the time that this one has been collected, ... */
     assert_true(test_child_read(&child, &id, sizeof id));
-    assert_true(test_wait_until(test_stat("idle_majors") == 1, WAIT_MS));
-    assert_int_equal(test_heap_stat(busy.id, "put_offs"), 1);                  /* ... the other would have been asked five times */
+    assert_true(test_wait_until(test_heap_stat(id, "majors") >= 1, WAIT_MS));
+    assert_int_equal(test_heap_stat(busy.id, "put_offs"), before + 1);         /* ... the other would have been asked five times */
     end_child(&child);
     mutator_close(&busy);
     test_daemon_stop(daemon);
