@@ -188,6 +188,7 @@ static void loop_fini(void)
     uv_handle_t *handles[] = { (uv_handle_t *)&server.mailbox, (uv_handle_t *)&server.deadlines, (uv_handle_t *)&server.idle,
                                (uv_handle_t *)&server.watchdog, (uv_handle_t *)&server.on_term, (uv_handle_t *)&server.on_int,
                                (uv_handle_t *)&server.on_hup };
+    pressure_stop();
     for (size_t i = 0; i < sizeof handles / sizeof handles[0]; i++)
         uv_close(handles[i], NULL);
     uv_run(&server.loop, UV_RUN_DEFAULT);
@@ -271,6 +272,7 @@ static int serve(const struct config_command *command)
     log_info("main", "morphmemd %s serves socket=%s budget_bytes=%llu workers=%u huge_pages=%s", PACKAGE_VERSION,
              *server.path ? server.path : "(from systemd)", (unsigned long long)budget_limit(), workers_count(),
              segment_huge_pages() ? "yes" : "no");
+    pressure_start();
     tell_ready(command->ready_fd);
     watchdog_start();
     server_idle_changed();

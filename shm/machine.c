@@ -96,18 +96,27 @@ uint64_t mm_machine_ram_bytes(void)
     return machine_meminfo("MemTotal");
 }
 
-/* One tree of groups, v2 or the v1 memory controller: what it says about the process whose /proc/PID/cgroup is `groups`. */
-static void machine_tree(const char *groups, const char *mounts, bool v2, uint64_t *ret_limit, uint64_t *ret_left)
+/* Where a tree of groups is mounted, and which group below that the process of `groups` is in; PATH_MAX each. */
+static bool machine_group(const char *groups, const char *mounts, bool v2, char *ret_point, char *ret_group)
 {
-    char group[PATH_MAX], top[PATH_MAX], point[PATH_MAX];
-    *ret_limit = *ret_left = UINT64_MAX;
-    if (!mm_machine_parse_cgroup(groups, v2, group, sizeof group) || !mm_machine_parse_mount(mounts, v2, top, point, sizeof top))
-        return;
+    char group[PATH_MAX], top[PATH_MAX];
+    if (!mm_machine_parse_cgroup(groups, v2, group, sizeof group) || !mm_machine_parse_mount(mounts, v2, top, ret_point, sizeof top))
+        return false;
     size_t n = strcmp(top, "/") == 0 ? 0 : strlen(top);
     bool below = strncmp(group, top, n) == 0 && (group[n] == 0 || group[n] == '/');
     /* A group outside of what the mount shows (a process of another container): only the top's limits are known to hold. */
     bool outside = !below || strstr(group, "/..") != NULL;
-    mm_machine_walk_cgroup(point, outside ? "" : group + n, v2, ret_limit, ret_left);
+    snprintf(ret_group, PATH_MAX, "%s", outside ? "" : group + n);
+    return true;
+}
+
+/* One tree of groups, v2 or the v1 memory controller: what it says about the process whose /proc/PID/cgroup is `groups`. */
+static void machine_tree(const char *groups, const char *mounts, bool v2, uint64_t *ret_limit, uint64_t *ret_left)
+{
+    char group[PATH_MAX], point[PATH_MAX];
+    *ret_limit = *ret_left = UINT64_MAX;
+    if (machine_group(groups, mounts, v2, point, group))
+        mm_machine_walk_cgroup(point, group, v2, ret_limit, ret_left);
 }
 
 static void machine_cgroup(pid_t pid, uint64_t *ret_limit, uint64_t *ret_left)
@@ -127,6 +136,17 @@ static void machine_cgroup(pid_t pid, uint64_t *ret_limit, uint64_t *ret_left)
     }
     free(groups);
     free(mounts);
+}
+
+bool mm_machine_cgroup_file(const char *file, char *ret_path, size_t room)
+{
+    char group[PATH_MAX], point[PATH_MAX];
+    char *groups = machine_read("/proc/self/cgroup"), *mounts = machine_read("/proc/self/mountinfo");
+    bool found = groups && mounts && machine_group(groups, mounts, true, point, group);
+    free(groups);
+    free(mounts);
+    int n = found ? snprintf(ret_path, room, "%s%s/%s", point, strcmp(group, "/") == 0 ? "" : group, file) : -1;
+    return n > 0 && (size_t)n < room && access(ret_path, R_OK) == 0;
 }
 
 uint64_t mm_machine_cgroup_limit_bytes(pid_t pid)
@@ -493,11 +513,31 @@ static void feature_userfaultfd_kernel(struct mm_feature *f)
     f->present = feature_userfaultfd_try(0, f);
 }
 
+int mm_machine_psi_open(const char *path)
+{
+    /* 150 ms in 2 s: without privilege the window must be a multiple of 2 s (Linux 6.5). */
+    static const char trigger[] = "some 150000 2000000";
+    int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (write(fd, trigger, sizeof trigger) == (ssize_t)sizeof trigger)
+        return fd;
+    int error = errno;
+    close(fd);
+    return -error;
+}
+
 static void feature_psi(struct mm_feature *f)
 {
-    char *text = machine_read("/proc/pressure/memory");     /* fails to read, not to open, when switched off at boot */
-    f->present = text != NULL && strncmp(text, "some ", 5) == 0;
-    FOUND(f, "%s", f->present ? "/proc/pressure/memory can be read" : "/proc/pressure/memory cannot be read");
+    char *text = machine_read("/proc/pressure/memory"), events[PATH_MAX];   /* fails to read, not to open, when switched off at boot */
+    bool readable = text != NULL && strncmp(text, "some ", 5) == 0;
+    int fd = readable ? mm_machine_psi_open("/proc/pressure/memory") : -1;
+    f->present = fd >= 0;
+    FOUND(f, "/proc/pressure/memory %s; memory.events of the control group %s",
+          fd >= 0 ? "can be read and waited for" : readable ? "can be read, but not waited for" : "cannot be read",
+          mm_machine_cgroup_file("memory.events", events, sizeof events) ? "can be read" : "is not there");
+    if (fd >= 0)
+        close(fd);
     free(text);
 }
 

@@ -24,6 +24,13 @@ uint64_t mm_machine_available_bytes(void);
  * memory.limit_in_bytes for v1. UINT64_MAX if there is none or it cannot be read. */
 uint64_t mm_machine_cgroup_limit_bytes(pid_t pid);
 
+/* The path of `file` (say memory.events) in this process's own cgroup v2, if the kernel has it there; false: no such group or file. */
+bool mm_machine_cgroup_file(const char *file, char *ret_path, size_t room);
+
+/* A descriptor of a pressure file (say /proc/pressure/memory) that polls POLLPRI, at most once in two seconds, when processes have waited for
+ * memory for 150 ms of them; the caller closes it. Negative errno where the kernel does not have that. */
+int mm_machine_psi_open(const char *path);
+
 /* Cores that this thread may run on (sched_getaffinity(2)); at least 1. */
 unsigned mm_machine_cores(void);
 

@@ -19,6 +19,9 @@ static const struct table_column heap_columns[] = {
     { "USED",    "used_bytes",    TABLE_SIZE },
     { "GRANTED", "granted_bytes", TABLE_SIZE },
     { "PEAK",    "peak_bytes",    TABLE_SIZE },
+    { "TARGET",  "target_bytes",  TABLE_SIZE },
+    { "SHARE",   "share_bytes",   TABLE_SIZE },
+    { "ASKED",   "asks",          TABLE_COUNT },
     { "PAUSE p99", "pause_p99_ns", TABLE_DURATION },
     { "CYCLES",  "cycles",        TABLE_TEXT },
     { "THREADS", "threads",       TABLE_COUNT },
@@ -27,6 +30,7 @@ static const struct table_column heap_columns[] = {
     { NULL, NULL, TABLE_TEXT }
 };
 #define HEAP_COLUMNS (sizeof heap_columns / sizeof *heap_columns)
+_Static_assert(HEAP_COLUMNS <= TABLE_COLUMNS_MAX, "a table has room for them");
 
 int heaps_ask(struct link *link, uint64_t heap, bool closed, json_t **ret_heaps)
 {

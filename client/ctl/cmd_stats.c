@@ -11,6 +11,8 @@
 static const struct { const char *label, *text; } stats_lines[] = {
     { "morphmemd",   "{version:text}, process {pid}, up {uptime_ns:time}, {cpu_ns:time} of CPU, {workers} collector threads" },
     { "budget",      "{budget_bytes:size}: {resident_bytes:size} in use, {granted_bytes:size} granted to heaps" },
+    { "pressure",    "{pressure_events} events from {pressure_sources:text}, working size {budget_working_bytes:size}; heaps asked to give "
+                     "{budget_asks} times, {budget_majors} collections for others, {idle_majors} of idle heaps" },
     { "heaps",       "{heaps} open, {heaps_opened} opened since the start" },
     { "connections", "{connections} open, {connections_refused} refused, {letters} letters, {letters_bad} of them bad" },
     { "warm pool",   "{pool_warm_bytes:size} ready, target {pool_target_bytes:size}, {pool_zeroing_bytes:size} being zeroed, "

@@ -14,7 +14,7 @@ struct table_column {
 };
 
 #define TABLE_TEXT_COLUMNS  24          /* longer names are cut */
-#define TABLE_COLUMNS_MAX   16
+#define TABLE_COLUMNS_MAX   24
 
 /* Prints headings and one line for each object in the array `rows`. `columns` ends with a NULL heading. */
 void table_print(FILE *to, const struct table_column *columns, const json_t *rows);

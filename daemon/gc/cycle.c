@@ -186,7 +186,7 @@ static enum gc_pause pause_choose(const struct gc *gc)
     if (gc->wanted_kind == MM_COLLECT_MINOR)
         return PAUSE_MINOR;
     if (gc->mark_state == MARK_ON)
-        return gc->wanted_reason == RECEIPT_LIMIT ? PAUSE_END : PAUSE_MINOR;
+        return gc->wanted_reason == RECEIPT_LIMIT || gc->wanted_reason == RECEIPT_BUDGET ? PAUSE_END : PAUSE_MINOR;
     return gc->wanted_begin ? PAUSE_BEGIN : PAUSE_WHOLE;
 }
 
@@ -230,7 +230,9 @@ static void put_off(struct gc *gc, uint32_t late_tid)
     handshake_resume(gc);
     gc->phase = GC_IDLE;
     gc->retry_ns = os.now_ns() + PUT_OFF_WAIT_NS;
-    if (gc->put_offs++ == 0)
+    if (gc->receipt.reason == gc->wanted_reason && (gc->wanted_reason == RECEIPT_BUDGET || gc->wanted_reason == RECEIPT_IDLE))
+        gc->wanted = false;             /* for others' sake: not tried again and again */
+    else if (gc->put_offs++ == 0)
         gc->emergency_blocks = gc->young_blocks / 4 ? gc->young_blocks / 4 : 1;
     receipt_end(gc);
 }
@@ -572,6 +574,7 @@ static bool step_finish(struct gc *gc)
     gc->mark_promoted_bytes += r->promoted_bytes + r->kept_bytes;
     gc->old_since_bytes = gc->judging ? 0 : gc->old_since_bytes + r->promoted_bytes + r->kept_bytes;
     if (gc->judging) {
+        gc->taken_marked = gc->taken_blocks;
         gc->live_bytes = r->marked_bytes + r->copied_bytes + r->evac_bytes + (gc->pause == PAUSE_END ? gc->mark_promoted_bytes : r->promoted_bytes + r->kept_bytes);
         reclaim_begin_sweep(gc);
         next_start(gc);

@@ -192,6 +192,7 @@ struct gc {
     bool     promoted_in_place;         /* this collection does */
     bool     promote_in_place;          /* nearly all that was young survived the last time: the next nursery becomes old as it stands */
     uint64_t live_bytes;                /* after the last marking */
+    uint64_t taken_blocks, taken_marked;        /* granted to threads ever; the same when it was last marked, or tried because it was idle */
     uint64_t pause_target_ns;
     uint32_t emergency_blocks;          /* young blocks beyond the nursery's size, after a put-off collection */
     uint64_t last_minor_ns;
@@ -293,6 +294,12 @@ bool gc_background_step(struct gc *gc);
 
 /* After a fault or a lie: lets the threads go; the heap is condemned. */
 void gc_abandon(struct gc *gc);
+
+/* Has the heap been granted so much since it was last marked, that marking it while it is idle may free something? */
+bool gc_worth_marking(const struct gc *gc);
+
+/* The heap is idle: asks for a major collection, once until it has been granted something again. */
+void gc_request_idle(struct gc *gc);
 
 /* When gc_step() must be called at the latest; UINT64_MAX: whenever. */
 uint64_t gc_due_ns(const struct gc *gc);

@@ -14,6 +14,7 @@
 
 #define YOUNG_CELL_BLOCKS  4u
 #define OLD_CELL_BLOCKS    4u
+#define IDLE_LEAST_BLOCKS  16u          /* granted since the last marking: less is not worth another */
 
 uint64_t gc_room_blocks(const struct gc *gc)
 {
@@ -52,8 +53,21 @@ static void request_for_nursery(struct gc *gc)
         gc_request(gc, MM_COLLECT_MINOR, RECEIPT_NURSERY);
 }
 
+bool gc_worth_marking(const struct gc *gc)
+{
+    uint64_t taken = gc->taken_blocks - gc->taken_marked;
+    return taken >= IDLE_LEAST_BLOCKS && taken >= (gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT) / 16;
+}
+
+void gc_request_idle(struct gc *gc)
+{
+    gc->taken_marked = gc->taken_blocks;        /* also if it is put off */
+    gc_request_marking(gc, RECEIPT_IDLE);           /* its owner may wake at any time */
+}
+
 /* The ladder of a request: what the last collection found dead, the rest of a marking that goes on, a minor collection, a major one, one that
- * compacts (at once, where there are holes enough and only whole blocks are missing), a smaller nursery, and with it less that is kept free for copying it; then it is refused. */
+ * compacts (at once, where there are holes enough and only whole blocks are missing), a smaller
+ * nursery, and with it less that is kept free for copying it; then it is refused. */
 bool gc_at_limit(struct gc *gc, uint32_t slot)
 {
     struct slot_end *end = &gc->heap->slot[slot];
@@ -97,6 +111,7 @@ static int blocks_take(struct gc *gc, uint32_t want, uint32_t min, enum mm_block
             memset(gc->heap->view.base + gc_off(b), 0, MM_HEADER_BYTES);
     }
     *ret_zeroed = ask.were_zero;
+    gc->taken_blocks += *ret_count;
     gc_cards_fill(gc, *ret_block, *ret_count, space == GC_YOUNG ? MM_CARD_YOUNG : MM_CARD_CLEAN);
     return 0;
 }
@@ -177,6 +192,7 @@ static int holes_take(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_ce
         reclaim_list(gc, block);
         return -1;
     }
+    gc->taken_blocks++;
     for (uint32_t line = 0; line < MM_BLOCK_LINES; line++)
         if (gc_bit(holes, line))
             memset(gc->heap->view.base + gc_off(block) + line * MM_LINE_BYTES, 0, MM_LINE_BYTES);

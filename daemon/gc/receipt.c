@@ -10,7 +10,8 @@
 
 /* Receipts of all heaps are numbered and filed one after the other: up to the last number none is still under way. */
 static pthread_mutex_t filing = PTHREAD_MUTEX_INITIALIZER;
-static uint64_t last_number;            /* under `filing` */
+static uint64_t last_number;            /* under `filing`, as the next */
+static uint64_t made[RECEIPT_REASON_COUNT];
 
 void receipt_log_init(struct receipt_log *log)
 {
@@ -85,6 +86,7 @@ void receipt_file(struct receipt_log *log, struct receipt *receipt)
     receipt->ended_at_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
     pthread_mutex_lock(&filing);
     receipt->number = ++last_number;
+    made[receipt->reason] += !receipt->put_off;
     pthread_mutex_lock(&log->lock);
     if (!log->entry)
         log->entry = calloc(RECEIPT_LOG_ENTRIES, sizeof *log->entry);
@@ -94,6 +96,14 @@ void receipt_file(struct receipt_log *log, struct receipt *receipt)
     pthread_mutex_unlock(&log->lock);
     pthread_mutex_unlock(&filing);
     receipt_line(receipt);
+}
+
+uint64_t receipt_count(enum receipt_reason reason)
+{
+    pthread_mutex_lock(&filing);
+    uint64_t count = made[reason];
+    pthread_mutex_unlock(&filing);
+    return count;
 }
 
 uint64_t receipt_last(void)

@@ -18,7 +18,9 @@
     X(LIMIT,    "the heap is at its limit")             \
     X(ASKED,    "the program asked for it")             \
     X(TOOL,     "morphmemctl asked for it")             \
-    X(STRESS,   "the stress option")
+    X(STRESS,   "the stress option")                    \
+    X(BUDGET,   "the machine's budget is short")        \
+    X(IDLE,     "the heap has not asked for memory for a while")
 enum receipt_reason {
 #define X(name, text) RECEIPT_##name,
     RECEIPT_REASONS(X)
@@ -70,6 +72,9 @@ void receipt_log_fini(struct receipt_log *log);
 
 /* Numbers and files a receipt, and writes its line. The worker. */
 void receipt_file(struct receipt_log *log, struct receipt *receipt);
+
+/* Collections that were made for this reason since the start, of all heaps; those that were put off do not count. Any thread. */
+uint64_t receipt_count(enum receipt_reason reason);
 
 /* The number up to which all receipts are filed. Any thread. */
 uint64_t receipt_last(void);

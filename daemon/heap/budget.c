@@ -4,7 +4,7 @@
 #include "shm/atomic.h"
 #include "shm/machine.h"
 
-static uint64_t limit_bytes, used_bytes;
+static uint64_t configured_bytes, limit_bytes, used_bytes;
 
 void budget_set(uint64_t bytes)
 {
@@ -12,15 +12,26 @@ void budget_set(uint64_t bytes)
         uint64_t ram = mm_machine_ram_bytes(), cgroup = mm_machine_cgroup_limit_bytes(0);
         bytes = (ram < cgroup ? ram : cgroup) / 4 * 3;
     }
+    mm_store_relaxed(&configured_bytes, bytes);
     mm_store_relaxed(&limit_bytes, bytes);
 }
 
+void budget_work_with(uint64_t bytes)
+{
+    uint64_t most = mm_load_relaxed(&configured_bytes);
+    mm_store_relaxed(&limit_bytes, bytes < most ? bytes : most);
+}
+
+uint64_t budget_configured(void) { return mm_load_relaxed(&configured_bytes); }
 uint64_t budget_limit(void) { return mm_load_relaxed(&limit_bytes); }
 uint64_t budget_used(void) { return mm_load_relaxed(&used_bytes); }
 
-bool budget_take(uint64_t bytes)
+bool budget_take_keeping(uint64_t bytes, uint64_t keep_bytes)
 {
     uint64_t used = mm_load_relaxed(&used_bytes), limit = mm_load_relaxed(&limit_bytes);
+    if (keep_bytes > limit)
+        return false;
+    limit -= keep_bytes;
     do {
         if (used > limit || bytes > limit - used)
             return false;
@@ -28,4 +39,5 @@ bool budget_take(uint64_t bytes)
     return true;
 }
 
+bool budget_take(uint64_t bytes) { return budget_take_keeping(bytes, 0); }
 void budget_give(uint64_t bytes) { mm_sub_relaxed(&used_bytes, bytes); }

@@ -169,12 +169,12 @@ static int heap_grow(struct heap *heap)
 
 struct run { uint32_t block, count; };
 
-/* The first free run of `want` blocks, else the longest of at least `min`; count 0: none. */
-static struct run find_run(const struct heap *heap, uint32_t want, uint32_t min)
+/* The first free run of `want` blocks, else the longest of at least `min`; count 0: none. `resident`: of blocks that cost the budget nothing. */
+static struct run find_run_among(const struct heap *heap, uint32_t want, uint32_t min, bool resident)
 {
     struct run best = { 0, 0 }, here = { 0, 0 };
     for (uint32_t c = heap->first_free; c < heap->mapped_chunks; c++) {
-        uint32_t free = heap->chunk[c].free;
+        uint32_t free = heap->chunk[c].free & (resident ? heap->chunk[c].resident : UINT32_MAX);
         for (uint32_t b = 0; b < MM_CHUNK_BLOCKS; b++) {
             if (!(free >> b)) {
                 here.count = 0;
@@ -195,6 +195,8 @@ static struct run find_run(const struct heap *heap, uint32_t want, uint32_t min)
     return best.count >= min ? best : (struct run){ 0, 0 };
 }
 
+static struct run find_run(const struct heap *heap, uint32_t want, uint32_t min) { return find_run_among(heap, want, min, false); }
+
 /* Collections will read and write these blocks here: better all pages at once than a fault for each, in a pause. Not for long runs, whose pages
  * the client may never come to. */
 static void blocks_populate(struct heap *heap, uint32_t chunk, uint32_t fresh)
@@ -208,8 +210,18 @@ static void blocks_populate(struct heap *heap, uint32_t chunk, uint32_t fresh)
     }
 }
 
-/* Charges the budget for what the run makes resident. */
-static bool run_make_resident(struct heap *heap, struct run run)
+/* Takes from the budget; the pool gives way. */
+static bool budget_obtain(const struct heap *heap, uint64_t bytes)
+{
+    uint64_t keep = balance_keep_bytes(heap, bytes);
+    if (budget_take_keeping(bytes, keep))
+        return true;
+    segment_shed(bytes + keep);
+    return budget_take_keeping(bytes, keep);
+}
+
+/* Charges the budget for what the run makes resident; false: there is no room for *ret_bytes. */
+static bool run_make_resident(struct heap *heap, struct run run, uint64_t *ret_bytes)
 {
     uint32_t end = run.block + run.count;
     uint64_t more = 0;
@@ -227,13 +239,29 @@ static bool run_make_resident(struct heap *heap, struct run run)
                 chunk_set_resident(heap, &heap->chunk[c], resident);
             }
         }
-        if (pass == 0 && more && !budget_take(more << MM_BLOCK_SHIFT)) {
-            segment_shed(more << MM_BLOCK_SHIFT);
-            if (!budget_take(more << MM_BLOCK_SHIFT))
-                return false;
-        }
+        *ret_bytes = more << MM_BLOCK_SHIFT;
+        if (pass == 0 && more && !budget_obtain(heap, *ret_bytes))
+            return false;
     }
     return true;
+}
+
+/* The run, made resident: as it is, or where that costs the budget nothing, or cut to the least. 0, MORPH_EBUDGET (positive), or
+ * HEAP_LATER_BUDGET if a thread waits for it and others can give. */
+static int run_afford(struct heap *heap, const struct heap_want *ask, struct run *run)
+{
+    uint64_t bytes;
+    if (run_make_resident(heap, *run, &bytes))
+        return 0;
+    struct run here = find_run_among(heap, run->count, ask->min, true);
+    if (here.count) {
+        *run = here;
+        return 0;
+    }
+    run->count = ask->min;
+    if (run_make_resident(heap, *run, &bytes))
+        return 0;
+    return heap->asking && balance_short(heap, bytes) ? HEAP_LATER_BUDGET : -MORPH_EBUDGET;
 }
 
 /* A run of at least `min`, growing the heap where that is better or needed. */
@@ -288,11 +316,8 @@ int heap_obtain(struct heap *heap, struct heap_want *ask, uint32_t *ret_block, u
     int r = obtain_run(heap, ask, ask->want < left ? ask->want : (uint32_t)left, &run);
     if (r)
         return r;
-    if (!run_make_resident(heap, run)) {
-        run.count = ask->min;
-        if (!run_make_resident(heap, run))
-            return -MORPH_EBUDGET;
-    }
+    if ((r = run_afford(heap, ask, &run)))
+        return r;
     if (ask->zeroed && !run_clean(heap, run))
         return HEAP_LATER_WORK;
     ask->were_zero = true;
@@ -371,6 +396,8 @@ static void chunk_trim(struct heap *heap, uint32_t c)
         budget_give((uint64_t)n << MM_BLOCK_SHIFT);
     }
 }
+
+void heap_trim_chunk(struct heap *heap, uint32_t chunk) { chunk_trim(heap, chunk); }
 
 bool heap_trim_step(struct heap *heap)
 {
@@ -474,6 +501,11 @@ static void control_fill(void *argument)
     }
     uint32_t quarter = (uint32_t)(heap->limit_blocks / 4 < MM_CHUNK_BLOCKS ? heap->limit_blocks / 4 : MM_CHUNK_BLOCKS), block, count;
     fill->error = heap_grant_run(heap, quarter, 1, &block, &count);
+    if (fill->error == -MORPH_EBUDGET && balance_short(heap, MM_BLOCK_BYTES)) {
+        balance_answered(heap);         /* it opens without: its first request can wait for what others give, the loop thread cannot */
+        fill->error = 0;
+        return;
+    }
     if (fill->error)
         return;
     struct mm_cell cell = { .block = block, .kind = MM_GRANT_RUN, .count = count };
@@ -526,6 +558,7 @@ struct heap *heap_new(const struct heap_request *request, int ret_fds[3], int *r
                              .pause_target_us = request->pause_target_us };
     if (heap->mode != 0 && (*ret_error = gc_new(heap, &gc)))
         goto fail_fill;
+    balance_join(heap);
     struct fill fill = { .heap = heap };
     bool whole = guard_run(control_fill, &fill);
     if (!whole || fill.error) {
@@ -565,6 +598,7 @@ void heap_free(struct heap *heap)
 {
     if (!heap)
         return;
+    balance_leave(heap);
     mm_sub_relaxed(&heap->user->granted_blocks, heap->granted_blocks);
     gc_free(heap->gc);
     while (heap->segments) {

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "daemon/heap/balance.h"
 #include "daemon/heap/segment.h"
 #include "shm/atomic.h"
 #include "shm/block.h"
@@ -86,10 +87,12 @@ struct heap {
     uint32_t             dirty_blocks;  /* free, but not zeroed */
     uint32_t             trim_chunk;    /* where trimming goes on; mapped_chunks: nothing to trim */
     bool                 hot, closing, retry;
+    bool                 asking;        /* a thread waits for the grant that is being made: it may wait for the budget */
     uint64_t             active_ns;     /* last time it wanted something */
     uint64_t             rings, rings_since_ns, deaf_until_ns;
     struct heap         *hot_next, *all_next;
     struct heap_task    *tasks;         /* that wait for their moment (worker.h) */
+    struct balance_member member;       /* balance.h */
 
     /* Figures: written by the worker, read by anybody. */
     uint64_t             limit_blocks;
@@ -127,6 +130,7 @@ static inline uint64_t heap_limit_left(const struct heap *heap)
 enum heap_later {
     HEAP_LATER_MAIL = -1,       /* segments are still on their way: when the client has read its mail */
     HEAP_LATER_WORK = -2,       /* some of the work is done: come again at once */
+    HEAP_LATER_BUDGET = -3,     /* other heaps have been asked to give: come again soon */
 };
 
 /* Grants a run of `min` to `want` zeroed blocks for the client's own use. 0 and the run, a positive morphmem error number, or enum
@@ -158,6 +162,9 @@ bool heap_take_back(struct heap *heap, uint32_t block, uint32_t count);
 /* One slice of housekeeping: zeroes a free dirty block, or (idle heaps) frees memory of free blocks. False: nothing to do. Guarded. */
 bool heap_clean_step(struct heap *heap);
 bool heap_trim_step(struct heap *heap);
+
+/* Frees the memory of a chunk's free blocks, not in a pause; of whole free chunks only where pages are huge. Worker. */
+void heap_trim_chunk(struct heap *heap, uint32_t chunk);
 
 /* Bytes of memory that the client has made resident beyond what was granted to it; 0 for an honest one. Worker. */
 uint64_t heap_overdrawn_bytes(const struct heap *heap);

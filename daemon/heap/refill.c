@@ -20,6 +20,7 @@ static void publish(struct heap *heap, struct mm_slot *slot, struct slot_end *en
 {
     end->cell[end->tail % MM_RING_CELLS] = (struct slot_cell){ cell->block, cell->count, cell->kind };
     mm_store_relaxed(&heap->grants, heap->grants + 1);
+    mm_store_relaxed(&heap->member.granted_ns, os.now_ns());
     if (mm_ring_put(slot, &end->tail, cell))
         mm_unpark(&slot->ring_tail, 1);         /* `asleep` is the client's to clear: see [protocols.wake] */
 }
@@ -65,9 +66,11 @@ static bool answer_request(struct heap *heap, uint32_t index, struct mm_slot *sl
     uint32_t min = mm_load_relaxed(&slot->request_min);
     struct mm_cell cell = { .kind = MM_GRANT_RUN };
     end->request_now = seq;
+    heap->asking = true;
     int r = serve_request(heap, index, kind, want, min, &cell);
+    heap->asking = false;
     if (r < 0) {
-        heap->retry |= r == HEAP_LATER_MAIL;
+        heap->retry |= r == HEAP_LATER_MAIL || r == HEAP_LATER_BUDGET;
         return r == HEAP_LATER_WORK;
     }
     if (r) {
@@ -75,6 +78,7 @@ static bool answer_request(struct heap *heap, uint32_t index, struct mm_slot *sl
         end->ladder = 0;
         mm_store_relaxed(&heap->refusals, heap->refusals + 1);
     }
+    balance_answered(heap);
     cell.seq = seq;
     end->request_seen = seq;
     end->asks = kind;

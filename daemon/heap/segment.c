@@ -11,6 +11,7 @@
 
 #include "client/include/morphmem/error.h"
 #include "daemon/config.h"
+#include "daemon/heap/balance.h"
 #include "daemon/heap/budget.h"
 #include "daemon/log.h"
 #include "daemon/os/os.h"
@@ -456,6 +457,7 @@ static bool start_warming(int size)
 bool segment_work(void)
 {
     uint64_t now = os.now_ns();
+    bool short_of_budget = balance_wanting();
     struct segment *segment;
     pthread_mutex_lock(&pool.lock);
     demand_tick(now);
@@ -474,7 +476,7 @@ bool segment_work(void)
         warm_step(segment);
         return true;
     }
-    int size = size_wanted();
+    int size = short_of_budget ? -1 : size_wanted();        /* what heaps wait for is not warmed for others */
     if (size < 0 && (segment = take_surplus()))
         segment_enlist(segment, SEGMENT_EMPTYING);
     segment = size < 0 ? take_first(SEGMENT_EMPTYING) : NULL;
@@ -516,6 +518,18 @@ void segment_shed(uint64_t bytes)
             return;
         segment_destroy(segment);
     }
+}
+
+uint64_t segment_pending_bytes(void)
+{
+    static const enum segment_state pending[] = { SEGMENT_LEAVING, SEGMENT_ZEROING, SEGMENT_WARMING, SEGMENT_EMPTYING };
+    uint64_t bytes = 0;
+    pthread_mutex_lock(&pool.lock);
+    for (unsigned s = 0; s < sizeof pending / sizeof pending[0]; s++)
+        for (unsigned i = 0; i < MM_SEGMENT_SIZES; i++)
+            bytes += pool.bytes[pending[s]][i];
+    pthread_mutex_unlock(&pool.lock);
+    return bytes;
 }
 
 void segment_figures(struct segment_figures *ret)

@@ -76,6 +76,9 @@ uint64_t segment_due_ns(void);
 /* Closes warm segments until `bytes` of budget are free or none is left. Any thread. */
 void segment_shed(uint64_t bytes);
 
+/* Bytes of segments that come back, or are being made ready: closed or WARM before long, so that the budget will have more room. Any thread. */
+uint64_t segment_pending_bytes(void);
+
 void segment_figures(struct segment_figures *ret);
 
 #endif

@@ -37,6 +37,7 @@ struct worker {
     unsigned        index;
     int             epoll, wake;
     uint32_t        asleep;             /* in epoll: the mailbox wants its eventfd */
+    uint32_t        nudged;             /* a heap of its was asked to give (balance.h): look at them */
     uint32_t        heaps;              /* owned; loop thread adds, for balance */
     uint64_t        beat;               /* rounds; the watchdog compares */
     pthread_mutex_t lock;
@@ -45,7 +46,9 @@ struct worker {
     struct heap    *all, *hot;
     struct census  *censuses;
     uint64_t        sweep_ns;           /* when to look at all heaps; UINT64_MAX: there are none */
+    uint64_t        idle_ns;            /* when to look for collected heaps that have gone idle; UINT64_MAX: not at all */
     unsigned        trims, dirty, retries, deaf;        /* heaps in each condition, at most: hints that end a search early */
+    bool            giving;             /* one that was asked is not done, as far as is known */
     bool            stopping, spin;
 };
 
@@ -91,6 +94,18 @@ static bool mailbox_run(struct worker *worker)
         job = next;
     }
     return any;
+}
+
+/* A heap of this worker was asked to give. The balance's lock is held, so the heap is there, and a worker outlives its heaps. */
+static void on_nudge(struct heap *heap)
+{
+    struct worker *worker = mm_load_relaxed(&heap->worker);
+    uint64_t one = 1;
+    if (!worker)                        /* not adopted yet: looked at then */
+        return;
+    mm_store_seq_cst(&worker->nudged, 1);
+    if (mm_load_seq_cst(&worker->asleep))       /* pairs with the store before the worker's last look */
+        (void)!write(worker->wake, &one, sizeof one);
 }
 
 /* ---- Heaps: hot, cool, condemned ---- */
@@ -162,6 +177,15 @@ static void serve_body(void *argument)
     }
 }
 
+/* What others decide by. */
+static void figures_publish(struct heap *heap)
+{
+    if (!heap->gc || heap->gc->phase != GC_IDLE)
+        return;
+    mm_store_relaxed(&heap->member.live_bytes, heap->gc->live_bytes);
+    mm_store_relaxed(&heap->member.young_bytes, (uint64_t)heap->gc->young_blocks << MM_BLOCK_SHIFT);
+}
+
 /* Serves a heap once. True if it wanted something. */
 static bool heap_serve(struct heap *heap)
 {
@@ -176,6 +200,7 @@ static bool heap_serve(struct heap *heap)
         worker_condemn(heap, -MORPH_ECONDEMNED, heap->gc->lie);
     else
         heap_check(heap);
+    figures_publish(heap);
     return tasks_step(heap) || service.any;
 }
 
@@ -191,6 +216,13 @@ static bool heap_waits(const struct heap *heap)
 static bool heap_left_over(const struct heap *heap)
 {
     return heap->gc ? !gc_in_pause(heap->gc) && gc_left_over(heap->gc) : heap->dirty_blocks != 0;
+}
+
+/* When the heap, if nobody asks for anything, is to be collected because it is idle; UINT64_MAX: not. */
+static uint64_t heap_idle_due(const struct heap *heap)
+{
+    uint64_t idle_ns = CONFIG(heap_idle) * 1000000;
+    return idle_ns && heap->gc && !heap->condemned && gc_worth_marking(heap->gc) ? heap->member.granted_ns + idle_ns : UINT64_MAX;
 }
 
 static void heap_heat(struct worker *worker, struct heap *heap, uint64_t now)
@@ -230,6 +262,8 @@ static bool poll_hot(struct worker *worker)
             heap->hot = false;
             worker->retries += heap_waits(heap);
             worker->dirty += heap_left_over(heap);
+            if (heap_idle_due(heap) < worker->idle_ns)
+                worker->idle_ns = heap_idle_due(heap);
             *link = heap->hot_next;
             continue;
         }
@@ -259,6 +293,7 @@ void worker_condemn(struct heap *heap, int error, const char *why)
         (void)guard_run(abandon_body, heap->gc);        /* threads that wait for the collection see the word */
     log_warning("heap", "condemned heap=%llu: %s", (unsigned long long)heap->id, why);
     drop_tasks(heap, MORPH_ECONDEMNED);
+    balance_leave(heap);
     struct condemned_note *note = malloc(sizeof *note);
     if (!note)
         return;                         /* the client sees the word in its control area */
@@ -302,6 +337,7 @@ static void on_adopt(struct job *job)
     struct epoll_event in = { .events = EPOLLIN, .data.ptr = heap };
     heap->all_next = worker->all;
     worker->all = heap;
+    worker->giving = true;              /* it may have been asked already */
     if (epoll_ctl(worker->epoll, EPOLL_CTL_ADD, heap->doorbell, &in) < 0)
         worker_condemn(heap, -MORPH_EMEMORY, "its doorbell cannot be watched");
     else
@@ -355,6 +391,7 @@ static void on_release(struct job *job)
     if (heap->hot)
         unlink_hot(worker, heap);
     unlink_all(worker, heap);
+    balance_leave(heap);
     drop_censuses(worker, heap);
     drop_tasks(heap, MORPH_ENOHEAP);
     mm_sub_relaxed(&worker->heaps, 1);
@@ -380,7 +417,7 @@ void worker_adopt(struct heap *heap)
         if (mm_load_relaxed(&workers.worker[i].heaps) < mm_load_relaxed(&best->heaps))
             best = &workers.worker[i];
     mm_add_relaxed(&best->heaps, 1);
-    heap->worker = best;
+    mm_store_relaxed(&heap->worker, best);
     worker_post(best, &heap_job_new(heap, on_adopt, NULL)->job);
 }
 
@@ -516,11 +553,55 @@ static bool trim_step(struct worker *worker)
     return false;
 }
 
+/* One slice of what a heap was asked to give (balance.h). */
+static bool give_step(struct worker *worker)
+{
+    if (mm_load_relaxed(&worker->nudged) && mm_xchg_seq_cst(&worker->nudged, 0))
+        worker->giving = true;
+    if (!worker->giving)
+        return false;
+    worker->giving = false;
+    for (struct heap *heap = worker->all; heap; heap = heap->all_next) {
+        if (heap->condemned || mm_load_relaxed(&heap->member.ask) == BALANCE_NOTHING)
+            continue;
+        worker->giving = true;
+        if (heap->gc && heap_left_over(heap)) {
+            worker->dirty++;                    /* clean_step() comes first */
+            continue;
+        }
+        if (!balance_step(heap))
+            continue;
+        if (heap->gc && heap->gc->wanted)
+            heap_heat(worker, heap, os.now_ns());
+        return true;
+    }
+    return false;
+}
+
+/* Collected heaps that have gone idle, and have been granted something worth a marking since the last one, get it now, once. */
+static void idle_look(struct worker *worker, uint64_t now)
+{
+    worker->idle_ns = UINT64_MAX;
+    for (struct heap *heap = worker->all; heap; heap = heap->all_next) {
+        uint64_t due = heap_idle_due(heap);
+        if (due > now) {
+            worker->idle_ns = due < worker->idle_ns ? due : worker->idle_ns;
+            continue;
+        }
+        if (heap->gc->phase != GC_IDLE || heap->gc->wanted)
+            continue;
+        gc_request_idle(heap->gc);
+        heap_heat(worker, heap, now);
+    }
+}
+
 static bool background_step(struct worker *worker)
 {
+    if (worker->idle_ns != UINT64_MAX && os.now_ns() >= worker->idle_ns)
+        idle_look(worker, os.now_ns());
     if (worker->sweep_ns != UINT64_MAX && os.now_ns() >= worker->sweep_ns)
         sweep(worker, os.now_ns());
-    return census_step(worker) || clean_step(worker) || segment_work() || trim_step(worker);
+    return census_step(worker) || clean_step(worker) || give_step(worker) || segment_work() || trim_step(worker);
 }
 
 /* ---- The thread ---- */
@@ -548,7 +629,9 @@ static int sleep_ms(const struct worker *worker)
     uint64_t now = os.now_ns(), due = segment_due_ns();
     if (worker->sweep_ns < due)
         due = worker->sweep_ns;
-    if ((worker->retries || worker->deaf) && now + RETRY_NS < due)
+    if (worker->idle_ns < due)
+        due = worker->idle_ns;
+    if ((worker->retries || worker->deaf || worker->giving) && now + RETRY_NS < due)
         due = now + RETRY_NS;
     if (due == UINT64_MAX)
         return -1;
@@ -576,7 +659,7 @@ static void worker_sleep(struct worker *worker)
 {
     int timeout_ms = sleep_ms(worker);
     mm_store_seq_cst(&worker->asleep, 1);       /* pairs with the load in worker_post() */
-    worker_listen(worker, mailbox_empty(worker) ? timeout_ms : 0);
+    worker_listen(worker, mailbox_empty(worker) && !mm_load_seq_cst(&worker->nudged) ? timeout_ms : 0);
 }
 
 static void *worker_main(void *argument)
@@ -602,7 +685,7 @@ static int worker_start(struct worker *worker, unsigned index)
 {
     worker->index = index;
     worker->last = &worker->first;
-    worker->sweep_ns = UINT64_MAX;
+    worker->sweep_ns = worker->idle_ns = UINT64_MAX;
     worker->spin = mm_machine_cores() > 1;
     worker->epoll = epoll_create1(EPOLL_CLOEXEC);
     worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -619,6 +702,7 @@ static int worker_start(struct worker *worker, unsigned index)
 int workers_start(unsigned count, void (*on_condemned)(uint64_t heap))
 {
     workers.on_condemned = on_condemned;
+    balance_init(on_nudge);
     gc_help_init(count, worker_lend);
     workers.worker = calloc(count, sizeof *workers.worker);
     if (!workers.worker)

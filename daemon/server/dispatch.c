@@ -55,7 +55,7 @@ static uint64_t user_namespace_of(pid_t pid)
 /* What a heap may have at most here: the configuration, the budget, and the peer's own cgroup. */
 static uint64_t limit_allowed(const struct conn *conn, uint64_t asked)
 {
-    uint64_t most = CONFIG(limit_max) ? CONFIG(limit_max) : budget_limit();
+    uint64_t most = CONFIG(limit_max) ? CONFIG(limit_max) : budget_configured();
     uint64_t cgroup = mm_machine_cgroup_limit_bytes(conn->pid);
     uint64_t limit = asked < most ? asked : most;
     return (limit < cgroup ? limit : cgroup) & ~(uint64_t)(MM_BLOCK_BYTES - 1);

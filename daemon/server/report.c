@@ -144,7 +144,9 @@ static void add_heaps(struct daemon_figures *f)
 void report_daemon(struct mm_report_writer *report)
 {
     struct segment_figures segments;
+    struct pressure_figures pressure;
     segment_figures(&segments);
+    pressure_figures(&pressure);
     struct daemon_figures f = {
         .version = PACKAGE_VERSION,
         .pid = (uint64_t)getpid(),
@@ -157,7 +159,13 @@ void report_daemon(struct mm_report_writer *report)
         .connections_refused = server.refused,
         .letters = server.letters,
         .letters_bad = server.letters_bad,
-        .budget_bytes = budget_limit(),
+        .budget_bytes = budget_configured(),
+        .budget_working_bytes = budget_limit(),
+        .budget_asks = balance_asks(),
+        .budget_majors = receipt_count(RECEIPT_BUDGET),
+        .idle_majors = receipt_count(RECEIPT_IDLE),
+        .pressure_events = pressure.events,
+        .pressure_sources = pressure.sources,
         .resident_bytes = budget_used(),
         .grants = server.past_grants,
         .grants_ahead = server.past_grants_ahead,
@@ -239,6 +247,11 @@ void card_update(struct heap_card *card, const struct conn *conn, const struct c
     card->nursery_bytes = census->nursery_bytes;
     card->young_bytes = census->young_bytes;
     card->old_bytes = census->old_bytes;
+    struct balance_figures balance;
+    balance_figures(conn->heap, &balance);
+    card->target_bytes = balance.target_bytes;
+    card->share_bytes = balance.share_bytes;
+    card->asks = balance.asks;
     if (heap->gc)
         card_update_collections(card, &heap->gc->log);
 }
@@ -308,6 +321,9 @@ void report_heap(struct mm_report_writer *report, const struct heap_card *card)
         .nursery_bytes = card->nursery_bytes,
         .young_bytes = card->young_bytes,
         .old_bytes = card->old_bytes,
+        .target_bytes = card->target_bytes,
+        .share_bytes = card->share_bytes,
+        .asks = card->asks,
     };
     WRITE_ROWS(report, heap_rows, &f);
 }

@@ -30,6 +30,7 @@ struct heap_card {
     uint64_t limit_blocks, granted_blocks, peak_blocks, resident_blocks, mapped_bytes, grants, refusals, given_back_blocks;
     uint64_t used_bytes, arena_bytes, arenas, pool_bytes, pools, pool_objects, object_bytes, large_bytes, spare_bytes, threads, waits, wait_ns;
     uint64_t live_bytes, nursery_bytes, young_bytes, old_bytes;
+    uint64_t target_bytes, share_bytes, asks;
     /* Of the collector's log. */
     uint64_t minors, majors, markings, put_offs, collect_ns, copied_bytes, promoted_bytes, freed_bytes;
     uint64_t pause_p50_ns, pause_p99_ns, pause_p999_ns, pause_max_ns, stop_p50_ns, stop_p99_ns, stop_max_ns;
@@ -134,6 +135,12 @@ struct conn *registry_after(uint64_t heap);             /* the first with a larg
 void registry_record(const struct heap_card *card);     /* keeps a card of an ended heap */
 bool registry_is_admin(const struct conn *conn);
 bool registry_may_see(const struct conn *conn, uid_t uid);      /* what is that user's */
+
+/* pressure.c: listens to the kernel's words about memory, and lowers and raises the budget's working size */
+void pressure_start(void);
+void pressure_stop(void);                               /* before the loop ends; again: does nothing */
+struct pressure_figures { uint64_t events; char sources[32]; };
+void pressure_figures(struct pressure_figures *ret);
 
 /* report.c */
 void report_daemon(struct mm_report_writer *report);

@@ -101,14 +101,16 @@ static void child_exec(const struct test_daemon *daemon, const struct test_daemo
     child_check_failed(__FILE__, __LINE__, argv[0], errno);
 }
 
-static void argv_fill(char *argv[OPTIONS_MAX + 4], char *socket_option, const char *option, va_list more)
+static void argv_fill(char *argv[OPTIONS_MAX + 6], char *socket_option, const char *option, va_list more)
 {
     int count = 0;
     argv[count++] = (char *)test_daemon_program();
     argv[count++] = socket_option;
     argv[count++] = "--ready-fd=3";
+    argv[count++] = "--heap-idle=0";                    /* what follows wins; without: cases count collections, however slow the machine is, */
+    argv[count++] = "--pressure-file=";                 /* and what memory it is short of is not theirs */
     for (; option; option = va_arg(more, const char *)) {
-        assert_true(count < OPTIONS_MAX + 3);
+        assert_true(count < OPTIONS_MAX + 5);
         argv[count++] = (char *)option;
     }
     argv[count] = NULL;
@@ -199,7 +201,7 @@ static void program_copy(const struct test_daemon *daemon, char ret_path[128])
 static struct test_daemon *start(const struct test_daemon_setup *setup, const char *option, va_list more)
 {
     struct test_daemon *daemon = daemon_new(setup->uid);
-    char socket_option[128], *argv[OPTIONS_MAX + 4];
+    char socket_option[128], *argv[OPTIONS_MAX + 6];
     snprintf(socket_option, sizeof socket_option, "--socket=%s", daemon->socket);
     argv_fill(argv, socket_option, option, more);
     char program[128];

@@ -51,6 +51,36 @@ static void a_limit_below_what_is_used_refuses_until_enough_is_given(void **stat
     assert_int_equal(budget_used(), 0);
 }
 
+/* Pressure lowers the working size; it never passes what is configured. */
+static void takes_are_held_to_the_working_size(void **state)
+{
+    budget_set(1000);
+    budget_work_with(600);
+    assert_int_equal(budget_limit(), 600);
+    assert_int_equal(budget_configured(), 1000);
+    assert_true(budget_take(600));
+    assert_false(budget_take(1));
+    budget_work_with(5000);
+    assert_int_equal(budget_limit(), 1000);
+    assert_true(budget_take(100));
+    budget_work_with(10);
+    budget_set(900);                                /* a new budget is worked with as a whole */
+    assert_int_equal(budget_limit(), 900);
+    budget_give(700);
+}
+
+static void a_take_leaves_what_is_to_be_kept(void **state)
+{
+    budget_set(1000);
+    assert_false(budget_take_keeping(901, 100));
+    assert_true(budget_take_keeping(900, 100));
+    assert_false(budget_take_keeping(1, 100));
+    assert_false(budget_take_keeping(0, 1001));
+    assert_false(budget_take_keeping(1, UINT64_MAX));
+    assert_true(budget_take_keeping(100, 0));
+    budget_give(1000);
+}
+
 static void without_a_number_it_is_three_quarters_of_what_there_is(void **state)
 {
     uint64_t ram = mm_machine_ram_bytes(), cgroup = mm_machine_cgroup_limit_bytes(0), least = ram < cgroup ? ram : cgroup;
@@ -114,6 +144,8 @@ int main(void)
         test_case(takes_up_to_the_limit_and_not_a_byte_more),
         test_case(sums_that_would_wrap_are_refused),
         test_case(a_limit_below_what_is_used_refuses_until_enough_is_given),
+        test_case(takes_are_held_to_the_working_size),
+        test_case(a_take_leaves_what_is_to_be_kept),
         test_case(without_a_number_it_is_three_quarters_of_what_there_is),
         test_case(threads_never_pass_the_limit_and_lose_nothing),
     };
