@@ -3,7 +3,8 @@
  * Young: a few zeroed blocks a cell, until the nursery is full; then a minor collection (or, when the old generation has grown enough, a
  * major one). Old: the holes of a block with free lines, zeroed, or a free block; for pretenured types. Large: a run of blocks.
  * The limit: what collections need to copy into (R: one nursery, and a hundredth of the heap) is not granted. When nothing else is left the
- * ladder is: minor, major, refusal; a request climbs it by itself (DESIGN section 7).
+ * ladder is: minor, everything moved together, refusal; a request climbs it by itself, and its client calls back before it asks once more
+ * (DESIGN section 7).
  * Touches client memory: inside a guard. The heap's worker. */
 #include <stdlib.h>
 #include <string.h>
@@ -62,7 +63,7 @@ bool gc_at_limit(struct gc *gc, uint32_t slot)
         return false;
     /* A minor collection helps if there is something in the nursery, but not for ever: what it promotes fills the holes of the last marking. */
     bool minor = end->ladder == 0 && gc->young_granted > gc->young_blocks / 4 && !old_has_grown(gc);
-    gc_request(gc, minor ? MM_COLLECT_MINOR : MM_COLLECT_MAJOR, RECEIPT_LIMIT);
+    gc_request(gc, minor ? MM_COLLECT_MINOR : MM_COLLECT_COMPACT, RECEIPT_LIMIT);
     end->ladder = minor ? 1 : 2;
     return true;
 }
