@@ -68,6 +68,7 @@ int morph__cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want
             if (answer && ret_cell->kind == MM_GRANT_REFUSED)
                 return -(int)ret_cell->block;
             if (answer || (ahead && ret_cell->kind == kind)) {
+                morph__relieved(thread->heap);
                 if (ahead && left == 0)
                     morph__ring_doorbell(thread->heap);         /* there is room for more */
                 return 0;
@@ -191,7 +192,7 @@ int morph__large_obtain(struct morph__thread *thread, uint64_t extent, char **re
 {
     struct mm_cell cell;
     uint64_t blocks = mm_blocks_for(extent);
-    if (blocks > thread->heap->limit_bytes >> MM_BLOCK_SHIFT)
+    if (blocks > morph__limit_bytes(thread->heap) >> MM_BLOCK_SHIFT)
         return MORPH_ENOMEM;
     int r = morph__cell_await(thread, MM_GRANT_LARGE, (uint32_t)blocks, (uint32_t)blocks, &cell);
     if (r < 0)
