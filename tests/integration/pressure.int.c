@@ -656,7 +656,8 @@ static void a_limit_goes_up_to_the_reserve(void **state)
     fill_close(&fill);
     morph_heap *none = NULL;
     assert_error(morph_heap_open(&none, &(morph_options){ .limit_bytes = 8 * MiB, .limit_max_bytes = 4 * MiB }), MORPH_EINVALID);
-    assert_error(morph_heap_open(&none, &(morph_options){ .limit_bytes = 8 * MiB, .limit_max_bytes = 32 * MiB, .reserve_bytes = 16 * MiB }), MORPH_EINVALID);
+    assert_error(morph_heap_open(&none, &(morph_options){ .limit_bytes = 8 * MiB, .limit_max_bytes = 32 * MiB, .reserve_bytes = 16 * MiB }),
+                 MORPH_EINVALID);
     test_daemon_stop(daemon);
 }
 

@@ -21,7 +21,7 @@ static const struct { const char *name; int code, number; } fixed[] = {
     { "MORPH_EMEMORY", MORPH_EMEMORY, 21 },       { "MORPH_EMODE", MORPH_EMODE, 22 },
     { "MORPH_EUNKNOWN", MORPH_EUNKNOWN, 23 },     { "MORPH_ESYSTEM", MORPH_ESYSTEM, 24 },
     { "MORPH_EROOTS", MORPH_EROOTS, 25 },         { "MORPH_EHANDLES", MORPH_EHANDLES, 26 },
-    { "MORPH_EPUTOFF", MORPH_EPUTOFF, 27 },
+    { "MORPH_EPUTOFF", MORPH_EPUTOFF, 27 },       { "MORPH_EINUSE", MORPH_EINUSE, 28 },
 };
 #define FIXED (sizeof fixed / sizeof fixed[0])
 
