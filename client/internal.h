@@ -200,8 +200,8 @@ MORPH_HIDDEN int morph__due_open(struct morph_heap *heap);              /* under
 MORPH_HIDDEN bool morph__pressure_calling_here(struct morph_heap *heap);        /* is this inside a callback? */
 MORPH_HIDDEN void morph__pressure_free(struct morph_heap *heap);
 
-/* After a refusal with `error`, outside of all locks: calls every callback, once until something is granted again. True: ask once more. `thread` NULL:
- * a shared pool's, which is no thread of its own. */
+/* After a refusal with `error`, outside of all locks: calls every callback, once until something is granted again. True: ask once more.
+ * `thread` NULL: a shared pool's, which is no thread of its own. */
 MORPH_HIDDEN bool morph__last_resort(struct morph_heap *heap, struct morph__thread *thread, int error);
 static inline void morph__relieved(struct morph_heap *heap)     /* something was granted */
 {

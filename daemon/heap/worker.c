@@ -429,7 +429,8 @@ static void publish_body(void *argument) { heap_publish(argument); }
 static void on_pressed(struct job *job)
 {
     struct worker *worker = (struct worker *)((char *)job - offsetof(struct worker, pressed));
-    mm_store_seq_cst(&worker->pressed_posted, 0);       /* first: pairs with the exchange in workers_tell_pressure(), whose figure is read below or posted anew */
+    /* First: pairs with the exchange in workers_tell_pressure(), whose figure is read below or posted anew. */
+    mm_store_seq_cst(&worker->pressed_posted, 0);
     for (struct heap *heap = worker->all; heap; heap = heap->all_next)
         if (!heap->condemned && !guard_run(publish_body, heap))
             worker_condemn(heap, -MORPH_EMEMORY, "its memory cannot be had");

@@ -90,7 +90,8 @@ typedef struct morph_options {
 MORPH_API int morph_heap_open(morph_heap **ret_heap, const morph_options *options);
 
 /* Closes a heap: all its memory, arenas, pools and types are gone. BUSY if threads are attached, or inside of a pressure callback (the heap
- * stays open). Waits for the service thread, if there is one, and so for a callback that runs there. NULL is allowed. In a forked child it frees only the child's copy of the handle. */
+ * stays open). Waits for the service thread, if there is one, and so for a callback that runs there. NULL is allowed.
+ * In a forked child it frees only the child's copy of the handle. */
 MORPH_API int morph_heap_close(morph_heap *heap);
 
 /* Options that fit this machine: mode and limit from the memory that is available here and now, cgroup limits included (less than
@@ -148,9 +149,9 @@ typedef void (*morph_pressure_callback)(void *argument, const morph_pressure *pr
  * daemon refuses memory for good, after it has collected all that there is, every callback is called on the thread that was refused, and it asks
  * once more before the allocation fails. That happens once, until something is granted again.
  *
- * What it may do: everything but close the heap (BUSY), detach the thread that it runs on, end the arena or pool that is being allocated from, or free
- * the memory that is being reallocated. It may drop references, reset or free other arenas, free from any pool, set another limit, register and
- * remove callbacks, allocate (what is refused then fails without further calls). On an attached thread it is a safepoint like an
+ * What it may do: everything but close the heap (BUSY), detach the thread that it runs on, end the arena or pool that is being allocated
+ * from, or free the memory that is being reallocated. It may drop references, reset or free other arenas, free from any pool, set another
+ * limit, register and remove callbacks, allocate (what is refused then fails without further calls). On an attached thread it is a safepoint like an
  * allocation: what it calls may collect. On the service thread it has no morph_thread, so it touches no object; it may attach and detach
  * one. Callbacks of a heap are called one at a time; one must not wait for a thread that may be refused memory of the same heap meanwhile.
  *
