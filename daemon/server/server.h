@@ -1,9 +1,8 @@
 /* server.h — the loop thread: connections, letters, and who owns which heap.
  *
  * listen.c accepts; conn.c is one connection's life; dispatch.c answers its letters, collect.c those about collections, limit.c those about
- * bounds; registry.c knows users and heaps; report.c puts figures into words. Everything
- * here runs on the loop thread; work on heaps goes to their workers and comes back by
- * loop_post(). A uv callback is named on_<event>, and is short.   Design: DESIGN D7, section 11. */
+ * bounds; registry.c knows users and heaps; report.c puts figures into words. Everything here runs on the loop thread; work on heaps goes to
+ * their workers and comes back by loop_post(). A uv callback is named on_<event>, and is short.   Design: DESIGN D7, section 11. */
 #ifndef DAEMON_SERVER_H
 #define DAEMON_SERVER_H
 

@@ -163,7 +163,8 @@ static void crossings_between_two_looks_are_one_call(void **state)
     }
     assert_ok(morph_heap_dispatch(fill.client.heap));
     assert_int_equal(calls(&heard), 1);
-    assert_false(readable(fill.client.heap, 0));
+    loop_once(fill.client.heap);                                        /* a letter that was held back brings nothing new */
+    assert_int_equal(calls(&heard), 1);
     fill_close(&fill);
     test_daemon_stop(daemon);
 }
