@@ -51,7 +51,7 @@ static int cell_check(struct morph__thread *thread, const struct mm_cell *cell)
     return r < 0 ? morph__status(thread->heap) : 0;
 }
 
-int morph__cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want, uint32_t min, struct mm_cell *ret_cell)
+static int cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want, uint32_t min, struct mm_cell *ret_cell)
 {
     struct mm_slot *slot = thread->slot;
     uint32_t left, asked = 0;
@@ -68,7 +68,6 @@ int morph__cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want
             if (answer && ret_cell->kind == MM_GRANT_REFUSED)
                 return -(int)ret_cell->block;
             if (answer || (ahead && ret_cell->kind == kind)) {
-                morph__relieved(thread->heap);
                 if (ahead && left == 0)
                     morph__ring_doorbell(thread->heap);         /* there is room for more */
                 return 0;
@@ -92,6 +91,14 @@ int morph__cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want
         if (ahead && stash_take(thread, kind, ret_cell))
             return 0;
     }
+}
+
+int morph__cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want, uint32_t min, struct mm_cell *ret_cell)
+{
+    int r = cell_await(thread, kind, want, min, ret_cell);
+    if (r == 0 && kind != MM_REQUEST_COLLECT)
+        morph__relieved(thread->heap);          /* however the cell came: asked for, ahead, or stashed */
+    return r;
 }
 
 /* ---- Young ---- */
