@@ -159,7 +159,8 @@ static char *chain_alone(struct morph__arena *arena, int which, uint64_t bytes)
     struct mm_run *run = chain_find_best(arena, chain, bytes);
     if (!run) {
         uint64_t blocks = mm_blocks_for(bytes + MM_RUN_HEADER_BYTES);
-        if (bytes > arena->space.heap->limit_bytes || blocks > arena->space.heap->limit_bytes >> MM_BLOCK_SHIFT)
+        uint64_t limit = morph__limit_bytes(arena->space.heap);
+        if (bytes > limit || blocks > limit >> MM_BLOCK_SHIFT)
             return morph__thread_fail(arena->space.thread, MORPH_ENOMEM);
         int r = run_obtain(arena, which, (uint32_t)blocks, (uint32_t)blocks, &run);
         if (r < 0)
@@ -237,10 +238,23 @@ static void *object_new(struct morph__arena *arena, uint64_t header, uint64_t ex
     return r < 0 ? morph__thread_fail(arena->space.thread, r) : morph_bump_object(bump, header, extent);
 }
 
+/* After NULL: callbacks have dropped something, so it is worth asking once more. They may have reset the arena, too. */
+static bool ask_again(struct morph__arena *arena)
+{
+    struct morph__thread *thread = arena->space.thread;
+    return morph__last_resort(thread->heap, thread, thread->error);
+}
+
+static void *object_obtain(struct morph__arena *arena, uint64_t header, uint64_t extent)
+{
+    void *object = object_new(arena, header, extent);
+    return object || !ask_again(arena) ? object : object_new(arena, header, extent);
+}
+
 void *morph_arena_object_slow(morph_arena *public_arena, morph_type type)
 {
     struct morph__arena *arena = arena_of(public_arena);
-    return arena && type ? object_new(arena, type->header, type->extent_bytes) : NULL;
+    return arena && type ? object_obtain(arena, type->header, type->extent_bytes) : NULL;
 }
 
 void *morph_arena_new_object_zeroed(morph_arena *arena, morph_type type)
@@ -261,7 +275,15 @@ void *morph_arena_new_array(morph_arena *public_arena, morph_type public_type, u
     if (__builtin_mul_overflow(elements, (uint64_t)type->element_bytes, &bytes) || bytes > MM_OBJECT_MAX_BYTES - type->bytes)
         return morph__thread_fail(arena->space.thread, MORPH_ETOOLARGE);
     bytes += type->bytes;
-    return object_new(arena, mm_header_make((uint32_t)bytes, (uint16_t)type->id, 0), mm_object_extent((uint32_t)bytes));
+    return object_obtain(arena, mm_header_make((uint32_t)bytes, (uint16_t)type->id, 0), mm_object_extent((uint32_t)bytes));
+}
+
+static void *bytes_new(struct morph__arena *arena, uint64_t bytes)
+{
+    if (is_large(bytes))
+        return chain_alone(arena, RAW, bytes);
+    int r = chain_advance(arena, RAW, bytes + MM_GRANULE_BYTES);
+    return r < 0 ? morph__thread_fail(arena->space.thread, r) : morph_arena_bytes(arena_shared(arena), bytes);
 }
 
 void *morph_arena_bytes_slow(morph_arena *public_arena, uint64_t bytes)
@@ -270,10 +292,8 @@ void *morph_arena_bytes_slow(morph_arena *public_arena, uint64_t bytes)
     if (!arena)
         return NULL;
     bytes = bytes ? bytes : 1;
-    if (is_large(bytes))
-        return chain_alone(arena, RAW, bytes);
-    int r = chain_advance(arena, RAW, bytes + MM_GRANULE_BYTES);
-    return r < 0 ? morph__thread_fail(arena->space.thread, r) : morph_arena_bytes(public_arena, bytes);
+    void *memory = bytes_new(arena, bytes);
+    return memory || !ask_again(arena) ? memory : bytes_new(arena, bytes);
 }
 
 void *morph_arena_bytes_zeroed(morph_arena *arena, uint64_t bytes)
@@ -284,11 +304,8 @@ void *morph_arena_bytes_zeroed(morph_arena *arena, uint64_t bytes)
 
 static char *align_up(char *at, uint32_t alignment) { return at + (-(uintptr_t)at & (alignment - 1)); }
 
-void *morph_arena_aligned(morph_arena *public_arena, uint64_t bytes, uint32_t alignment)
+static void *aligned_new(struct morph__arena *arena, uint64_t bytes, uint32_t alignment)
 {
-    struct morph__arena *arena = arena_of(public_arena);
-    if (!arena)
-        return NULL;
     if (alignment == 0 || alignment & (alignment - 1) || alignment > MM_BLOCK_BYTES)
         return morph__thread_fail(arena->space.thread, MORPH_EINVALID);
     struct morph_bump *bump = arena_bump(arena, RAW);
@@ -310,6 +327,15 @@ void *morph_arena_aligned(morph_arena *public_arena, uint64_t bytes, uint32_t al
             return morph__thread_fail(arena->space.thread, r);
     }
     return morph__thread_fail(arena->space.thread, MORPH_ESYSTEM);      /* not reached: the fresh run has the room */
+}
+
+void *morph_arena_aligned(morph_arena *public_arena, uint64_t bytes, uint32_t alignment)
+{
+    struct morph__arena *arena = arena_of(public_arena);
+    if (!arena)
+        return NULL;
+    void *memory = aligned_new(arena, bytes, alignment);
+    return memory || !ask_again(arena) ? memory : aligned_new(arena, bytes, alignment);
 }
 
 char *morph_arena_text(morph_arena *arena, const char *text, uint64_t bytes)

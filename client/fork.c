@@ -23,7 +23,13 @@ static void after_fork_child(void)
         heap->status = -MORPH_EFORKED;
         close(heap->socket);
         close(heap->doorbell);
-        heap->socket = heap->doorbell = -1;
+        if (heap->due >= 0)
+            close(heap->due);
+        if (heap->watch >= 0)
+            close(heap->watch);
+        heap->socket = heap->doorbell = heap->due = heap->watch = -1;
+        heap->service = false;          /* only the forking thread lives on */
+        heap->calling = 0;
         (void)mmap(heap->control, heap->control_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
         (void)mm_unmap_to_reserve(heap->base, heap->reserve_bytes);
         pthread_mutex_init(&heap->lock, NULL);          /* another thread of the parent may have held it */

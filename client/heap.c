@@ -72,7 +72,6 @@ static int be_welcome(struct morph_heap *heap, const struct mm_welcome *welcome,
     else if (fd_count >= 2 && fd_count == 2 + welcome->segment_chunk_count && welcome->segment_chunk_count == welcome->segment_chunks_count &&
              welcome->limit_bytes <= heap->reserve_bytes) {
         heap->id = welcome->heap;
-        heap->limit_bytes = welcome->limit_bytes;
         heap->doorbell = fds[1];
         r = map_control(heap, fds[0], welcome->control_bytes);
         close(fds[0]);
@@ -126,11 +125,16 @@ static void heap_free(struct morph_heap *heap)
         munmap(heap->span_back, (heap->reserve_bytes >> MM_BLOCK_SHIFT) * sizeof *heap->span_back);
     if (heap->control)
         munmap(heap->control, heap->control_bytes);
+    if (heap->watch >= 0)
+        close(heap->watch);
+    if (heap->due >= 0)
+        close(heap->due);
     if (heap->socket >= 0)
         close(heap->socket);            /* this is what closes the heap */
     if (heap->doorbell >= 0)
         close(heap->doorbell);
     pthread_mutex_destroy(&heap->lock);
+    morph__pressure_free(heap);
     free(heap->pin);
     free(heap);
 }
@@ -159,7 +163,7 @@ int morph_heap_open(morph_heap **ret_heap, const morph_options *given)
     if (!heap)
         return MORPH_EMEMORY;
     pthread_mutex_init(&heap->lock, NULL);
-    heap->socket = heap->doorbell = -1;
+    heap->socket = heap->doorbell = heap->due = heap->watch = -1;
     heap->mode = options.mode;
     heap->collected = options.mode != MORPH_COMPILER;
     const char *stress = getenv("MORPHMEM_STRESS");
@@ -179,6 +183,11 @@ int morph_heap_open(morph_heap **ret_heap, const morph_options *given)
         return r;
     }
     morph__heap_enlist(heap);
+    if (options.service_thread && (r = morph__service_start(heap)) < 0) {
+        morph__heap_delist(heap);
+        heap_free(heap);
+        return r;
+    }
     *ret_heap = heap;
     return 0;
 }
@@ -187,8 +196,10 @@ int morph_heap_close(morph_heap *heap)
 {
     if (!heap)
         return 0;
-    if (mm_load_relaxed(&heap->threads) && morph__status(heap) != MORPH_EFORKED)
+    bool forked = morph__status(heap) == MORPH_EFORKED;
+    if (!forked && (mm_load_relaxed(&heap->threads) || morph__pressure_calling_here(heap)))
         return MORPH_EBUSY;
+    morph__service_stop(heap);
     morph__heap_delist(heap);
     heap_free(heap);
     return 0;
@@ -203,7 +214,6 @@ int morph_heap_status(const morph_heap *heap)
 }
 
 uint64_t morph_heap_id(const morph_heap *heap) { return heap->id; }
-int morph_heap_fd(const morph_heap *heap) { return heap->socket; }
 
 int morph_heap_dispatch(morph_heap *heap)
 {
@@ -212,10 +222,15 @@ int morph_heap_dispatch(morph_heap *heap)
     int r = morph_heap_status(heap);
     if (r < 0)
         return r;
+    uint64_t count;
     pthread_mutex_lock(&heap->lock);
     r = morph__letters(heap);
+    if (heap->due >= 0)
+        (void)!read(heap->due, &count, sizeof count);           /* before we look at what is due */
+    if (r == 0)
+        morph__pressure_run(heap);
     pthread_mutex_unlock(&heap->lock);
-    return r;
+    return r < 0 ? r : morph__status(heap);
 }
 
 int morph_heap_stats_get(morph_heap *heap, morph_heap_stats *ret_stats)
@@ -225,7 +240,9 @@ int morph_heap_stats_get(morph_heap *heap, morph_heap_stats *ret_stats)
     if (morph__status(heap) == MORPH_EFORKED)
         return MORPH_EFORKED;
     pthread_mutex_lock(&heap->lock);
-    morph_heap_stats stats = { .limit_bytes = mm_load_relaxed(&heap->control->limit_bytes),
+    morph_heap_stats stats = { .limit_bytes = morph__limit_bytes(heap),
+                               .limit_most_bytes = heap->reserve_bytes,
+                               .limit_needed_bytes = heap->limit_needed_bytes,
                                .granted_bytes = mm_load_relaxed(&heap->control->granted_bytes),
                                .spare_bytes = (uint64_t)heap->spare_blocks << MM_BLOCK_SHIFT,
                                .mapped_bytes = (uint64_t)heap->mapped_chunks << MM_CHUNK_SHIFT,

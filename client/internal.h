@@ -49,6 +49,16 @@ struct morph__type {
 #define MORPH__TYPE_BUCKETS 64u
 
 struct morph__pin;
+struct morph__pressure;                 /* pressure.c */
+
+/* An answer that somebody waits for without holding the lock; his, and on the heap's list until he has it (limit.c). */
+struct morph__awaited {
+    struct morph__awaited *next;
+    uint32_t seq;
+    bool     come;
+    int      error;                     /* a negative code, or 0 */
+    uint64_t needed_bytes;              /* of an ERROR */
+};
 
 struct morph_heap {
     struct morph_heap *next;            /* all heaps of this process (fork.c) */
@@ -60,7 +70,7 @@ struct morph_heap {
     enum morph_mode mode;
     uint64_t        id;
     char           *base;
-    uint64_t        reserve_bytes, limit_bytes;
+    uint64_t        reserve_bytes;
     uint32_t        mapped_chunks;      /* from the start of the reserve; read without the lock by the slow paths */
     struct mm_control *control;
     uint64_t        control_bytes;
@@ -80,6 +90,19 @@ struct morph_heap {
     struct morph__pin *pin;             /* open addressing, by address (handle.c) */
     uint32_t        pins, pin_room;
     uint64_t        stress;             /* MORPHMEM_STRESS: collect at every n-th slow allocation; 0: off */
+    struct morph__awaited *awaited;
+    uint64_t        limit_needed_bytes; /* by the last morph_heap_set_limit(); 0: it was in force at once, or failed otherwise */
+
+    /* pressure.c */
+    struct morph__pressure *pressure;   /* callbacks */
+    uint32_t        calling;            /* a futex: 1 = one is being called */
+    pthread_t       caller;             /* by this thread */
+    uint64_t        episode;            /* last resorts until now */
+    uint32_t        refused;            /* 1 = there was one, and nothing has been granted since */
+    int             due, watch;         /* eventfd: callbacks are due; epoll: it and the socket. -1: not made */
+    bool            service;            /* there is a service thread */
+    pthread_t       service_thread;
+    uint32_t        service_stop;
 };
 
 struct morph__root_set {
@@ -93,6 +116,7 @@ struct morph__holes { char *block; uint64_t free[4]; uint32_t line; };
 
 struct morph__thread {
     struct morph__thread *next;
+    struct morph__thread *mine_next;    /* morph__native_begin() */
     struct morph_heap *heap;
     struct mm_slot *slot;
     uint32_t        index;
@@ -133,6 +157,7 @@ MORPH_HIDDEN int morph__error_of_errno(int negative_errno);
 MORPH_HIDDEN int morph__connect(const morph_options *options, uint32_t timeout_ms, int *ret_socket);
 MORPH_HIDDEN int morph__receive(int socket, uint32_t timeout_ms, void *packet, struct mm_message *ret_message, int *ret_fds, unsigned *ret_fd_count);
 MORPH_HIDDEN int morph__request(struct morph_heap *heap, struct mm_message *message, struct mm_message *ret_answer);
+MORPH_HIDDEN int morph__say(struct morph_heap *heap, struct mm_message *message);   /* sends a request, whose seq it sets */
 MORPH_HIDDEN int morph__letters(struct morph_heap *heap);           /* hears what has come; 0 or the status */
 MORPH_HIDDEN void morph__lose(struct morph_heap *heap, int error);  /* error: a negative code */
 static inline int morph__status(const struct morph_heap *heap) { return -(int)mm_load_relaxed(&heap->status); }
@@ -149,6 +174,8 @@ MORPH_HIDDEN int morph__segment_map(struct morph_heap *heap, uint32_t chunk, uin
 
 /* refill.c: a run of at least `min` and at most `want` blocks for the client's own use. 0 or a negative code. The thread's own. */
 MORPH_HIDDEN int morph__run_obtain(struct morph__thread *thread, uint32_t want, uint32_t min, struct mm_run **ret_run, bool *ret_zeroed);
+MORPH_HIDDEN void morph__ring_drain(struct morph__thread *thread);      /* not collected: what was granted ahead becomes spare, and no more comes */
+MORPH_HIDDEN bool morph__spare_give(struct morph__thread *thread);      /* gives every spare run back; false: there was none */
 MORPH_HIDDEN void morph__run_return(struct morph__thread *thread, struct mm_run *run);
 
 MORPH_HIDDEN void morph__ring_doorbell(struct morph_heap *heap);        /* if the worker sleeps */
@@ -169,9 +196,32 @@ MORPH_HIDDEN int morph__large_obtain(struct morph__thread *thread, uint64_t exte
 MORPH_HIDDEN int morph__cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want, uint32_t min, struct mm_cell *ret_cell);
 MORPH_HIDDEN void morph__stash(struct morph__thread *thread, const struct mm_cell *cell);
 
+/* pressure.c. The first two under heap->lock, which the second releases while it calls. */
+MORPH_HIDDEN void morph__pressure_hint(struct morph_heap *heap);        /* makes morph_heap_fd() readable if a callback is due */
+MORPH_HIDDEN void morph__pressure_run(struct morph_heap *heap);         /* calls what is due, unless a thread is at it */
+MORPH_HIDDEN int morph__due_open(struct morph_heap *heap);              /* under heap->lock too */
+MORPH_HIDDEN bool morph__pressure_calling_here(struct morph_heap *heap);        /* is this inside a callback? */
+MORPH_HIDDEN void morph__pressure_free(struct morph_heap *heap);
+
+/* After a refusal with `error`, outside of all locks: calls every callback, once until something is granted again. True: ask once more.
+ * `thread` NULL: a shared pool's, which is no thread of its own. */
+MORPH_HIDDEN bool morph__last_resort(struct morph_heap *heap, struct morph__thread *thread, int error);
+static inline void morph__relieved(struct morph_heap *heap)     /* something was granted */
+{
+    if (mm_load_relaxed(&heap->refused))
+        mm_store_relaxed(&heap->refused, 0);
+}
+
+/* service.c */
+MORPH_HIDDEN int morph__service_start(struct morph_heap *heap);
+MORPH_HIDDEN void morph__service_stop(struct morph_heap *heap);         /* and joins it */
+
 /* safepoint.c */
 #define MORPH__PAUSE_SPIN_NS 200000ull  /* a pause is most often shorter than a sleep and a wake */
 MORPH_HIDDEN void morph__enter(struct morph__thread *thread, enum mm_slot_state state);        /* publishes roots; NATIVE or PARKED */
+/* The calling thread is about to wait: where it runs in this heap, it becomes NATIVE; *_end() takes the result. A safepoint. */
+MORPH_HIDDEN struct morph__thread *morph__native_begin(struct morph_heap *heap);
+MORPH_HIDDEN void morph__native_end(struct morph__thread *mine);
 MORPH_HIDDEN void morph__leave(struct morph__thread *thread);           /* waits while the heap is stopped; takes roots back */
 
 /* roots.c */
@@ -206,6 +256,9 @@ MORPH_HIDDEN void morph__thread_detach_quiet(struct morph__thread *thread);
 MORPH_HIDDEN void morph__arena_forget(struct morph__space *space);
 MORPH_HIDDEN void morph__pool_forget(struct morph__space *space);
 
+/* The bound as it is now: morph_heap_set_limit() and morphmemctl move it. */
+static inline uint64_t morph__limit_bytes(const struct morph_heap *heap) { return mm_load_relaxed(&heap->control->limit_bytes); }
+
 static inline uint32_t morph__block_of(const struct morph_heap *heap, const void *at)
 {
     return (uint32_t)((uint64_t)((const char *)at - heap->base) >> MM_BLOCK_SHIFT);
@@ -214,7 +267,7 @@ static inline uint32_t morph__block_of(const struct morph_heap *heap, const void
 /* The size of the next run of somebody who grows: double the last, at most a chunk, and never more than an eighth of the bound. */
 static inline uint32_t morph__run_next_blocks(const struct morph_heap *heap, uint32_t last, uint32_t needed)
 {
-    uint64_t cap = heap->limit_bytes >> (MM_BLOCK_SHIFT + 3);
+    uint64_t cap = morph__limit_bytes(heap) >> (MM_BLOCK_SHIFT + 3);
     uint32_t want = last ? last * 2 : 1;
     if (want > MM_CHUNK_BLOCKS)
         want = MM_CHUNK_BLOCKS;

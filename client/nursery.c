@@ -51,7 +51,7 @@ static int cell_check(struct morph__thread *thread, const struct mm_cell *cell)
     return r < 0 ? morph__status(thread->heap) : 0;
 }
 
-int morph__cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want, uint32_t min, struct mm_cell *ret_cell)
+static int cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want, uint32_t min, struct mm_cell *ret_cell)
 {
     struct mm_slot *slot = thread->slot;
     uint32_t left, asked = 0;
@@ -91,6 +91,14 @@ int morph__cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want
         if (ahead && stash_take(thread, kind, ret_cell))
             return 0;
     }
+}
+
+int morph__cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want, uint32_t min, struct mm_cell *ret_cell)
+{
+    int r = cell_await(thread, kind, want, min, ret_cell);
+    if (r == 0 && kind != MM_REQUEST_COLLECT)
+        morph__relieved(thread->heap);          /* however the cell came: asked for, ahead, or stashed */
+    return r;
 }
 
 /* ---- Young ---- */
@@ -191,7 +199,7 @@ int morph__large_obtain(struct morph__thread *thread, uint64_t extent, char **re
 {
     struct mm_cell cell;
     uint64_t blocks = mm_blocks_for(extent);
-    if (blocks > thread->heap->limit_bytes >> MM_BLOCK_SHIFT)
+    if (blocks > morph__limit_bytes(thread->heap) >> MM_BLOCK_SHIFT)
         return MORPH_ENOMEM;
     int r = morph__cell_await(thread, MM_GRANT_LARGE, (uint32_t)blocks, (uint32_t)blocks, &cell);
     if (r < 0)

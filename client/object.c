@@ -28,7 +28,7 @@ static void *new_alone(struct morph__thread *thread, uint64_t header, uint64_t e
     struct mm_run *run;
     bool zeroed;
     uint64_t blocks = mm_blocks_for(extent + MM_RUN_HEADER_BYTES);
-    if (blocks > thread->heap->limit_bytes >> MM_BLOCK_SHIFT)
+    if (blocks > morph__limit_bytes(thread->heap) >> MM_BLOCK_SHIFT)
         return morph__thread_fail(thread, MORPH_ENOMEM);
     int r = morph__run_obtain(thread, (uint32_t)blocks, (uint32_t)blocks, &run, &zeroed);
     if (r < 0)
@@ -90,8 +90,8 @@ static void *collected_new(struct morph__thread *thread, uint64_t header, uint64
     }
 }
 
-/* The dispatcher: by size and hint. */
-static void *object_new(struct morph__thread *thread, uint64_t header, uint64_t extent, enum morph_hint hint)
+/* By size and hint. NULL: noted as the thread's error. */
+static void *object_try(struct morph__thread *thread, uint64_t header, uint64_t extent, enum morph_hint hint)
 {
     int which = hint == MORPH_HINT_LONG;
     struct morph_bump *bump = bump_of(thread, which);
@@ -108,6 +108,13 @@ static void *object_new(struct morph__thread *thread, uint64_t header, uint64_t 
     if ((r = bump_refill(thread, extent, which)) < 0)
         return morph__thread_fail(thread, r);
     return morph_bump_object(bump, header, extent);
+}
+
+/* The dispatcher. What is refused is asked for once more when callbacks have had their chance to drop something. */
+static void *object_new(struct morph__thread *thread, uint64_t header, uint64_t extent, enum morph_hint hint)
+{
+    void *object = object_try(thread, header, extent, hint);
+    return object || !morph__last_resort(thread->heap, thread, thread->error) ? object : object_try(thread, header, extent, hint);
 }
 
 void *morph_new_slow(morph_thread *public_thread, morph_type type)

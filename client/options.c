@@ -35,14 +35,17 @@ int morph__options_resolve(const morph_options *given, morph_options *ret)
         o.timeout_ms = 5000;
     if (!o.name || !*o.name)
         o.name = program_invocation_short_name;
+    if (!o.limit_max_bytes)
+        o.limit_max_bytes = o.limit_bytes;
     o.limit_bytes &= ~(uint64_t)(MM_BLOCK_BYTES - 1);
     if (o.limit_bytes < 4 * MM_BLOCK_BYTES || o.limit_bytes > MM_RESERVE_MAX || o.threads > MM_SLOTS_MAX ||
-        o.promotion_age > 15 || (o.mode != MORPH_COMPILER && o.limit_bytes > COLLECTED_MAX))
+        o.limit_max_bytes < o.limit_bytes || o.limit_max_bytes > MM_RESERVE_MAX ||
+        o.promotion_age > 15 || (o.mode != MORPH_COMPILER && o.limit_max_bytes > COLLECTED_MAX))
         return MORPH_EINVALID;
     if (!o.reserve_bytes)
-        o.reserve_bytes = o.limit_bytes <= MM_RESERVE_MAX / 2 ? o.limit_bytes * 2 : MM_RESERVE_MAX;
+        o.reserve_bytes = o.limit_max_bytes <= MM_RESERVE_MAX / 2 ? o.limit_max_bytes * 2 : MM_RESERVE_MAX;
     o.reserve_bytes = mm_round_up(o.reserve_bytes, MM_CHUNK_BYTES);
-    if (o.reserve_bytes < o.limit_bytes || o.reserve_bytes > MM_RESERVE_MAX)
+    if (o.reserve_bytes < o.limit_max_bytes || o.reserve_bytes > MM_RESERVE_MAX)
         return MORPH_EINVALID;
     *ret = o;
     return 0;

@@ -397,7 +397,7 @@ static struct mm_pool_page *slab_obtain(struct morph__pool *pool, uint32_t size_
 static void *pool_malloc(struct morph__pool *pool, uint64_t bytes)
 {
     if (bytes > MM_POOL_CELL_MAX) {
-        if (bytes <= pool->space.heap->limit_bytes)
+        if (bytes <= morph__limit_bytes(pool->space.heap))
             return large_new(pool, bytes);
         pool->error = MORPH_ENOMEM;
         return NULL;
@@ -450,7 +450,7 @@ static bool resize_in_place(struct morph__pool *pool, struct mm_pool_page *page,
 {
     if (page->kind == MM_PAGE_SLAB)
         return bytes <= MM_POOL_CELL_MAX && mm_pool_class_of((uint32_t)bytes) == page->size_class;
-    return bytes > MM_POOL_CELL_MAX && bytes <= pool->space.heap->limit_bytes &&
+    return bytes > MM_POOL_CELL_MAX && bytes <= morph__limit_bytes(pool->space.heap) &&
            large_resize(page, (uint32_t)((bytes + MM_PAGE_BYTES - 1) >> PAGE_SHIFT));
 }
 
@@ -533,15 +533,30 @@ int morph_pool_adopt(morph_pool *public_pool, morph_thread *thread)
     return pool && pool->shared ? 0 : morph__space_adopt(pool ? &pool->space : NULL, thread);
 }
 
+/* After NULL, with the lock given up: callbacks, which may use this very pool, have dropped something. */
+static bool ask_again(struct morph__pool *pool, int error)
+{
+    struct morph__thread *thread = pool->space.thread;
+    return morph__last_resort(pool->space.heap, thread && thread->slot->state == MM_SLOT_RUNNING ? thread : NULL, error);
+}
+
+static void *malloc_once(struct morph__pool *pool, size_t bytes, int *ret_error)
+{
+    pool_lock(pool);
+    void *memory = pool_malloc(pool, bytes);
+    *ret_error = pool->error;
+    pool_unlock(pool);
+    return memory;
+}
+
 void *morph_malloc(morph_pool *public_pool, size_t bytes)
 {
     struct morph__pool *pool = pool_of(public_pool);
+    int error;
     if (!pool)
         return NULL;
-    pool_lock(pool);
-    void *memory = pool_malloc(pool, bytes);
-    pool_unlock(pool);
-    return memory;
+    void *memory = malloc_once(pool, bytes, &error);
+    return memory || !ask_again(pool, error) ? memory : malloc_once(pool, bytes, &error);
 }
 
 void *morph_calloc(morph_pool *pool, size_t count, size_t bytes)
@@ -551,21 +566,31 @@ void *morph_calloc(morph_pool *pool, size_t count, size_t bytes)
     return memory ? memset(memory, 0, all) : NULL;
 }
 
+static void *realloc_once(struct morph__pool *pool, void *memory, size_t bytes, int *ret_error)
+{
+    pool_lock(pool);
+    void *moved = pool_realloc(pool, memory, bytes);
+    *ret_error = pool->error;
+    pool_unlock(pool);
+    return moved;
+}
+
 void *morph_realloc(morph_pool *public_pool, void *memory, size_t bytes)
 {
     struct morph__pool *pool = pool_of(public_pool);
+    int error;
     if (!pool)
         return NULL;
-    pool_lock(pool);
-    void *moved = NULL;
     if (!memory)
-        moved = pool_malloc(pool, bytes);
-    else if (bytes)
-        moved = pool_realloc(pool, memory, bytes);
-    else
-        pool->error = pool_free(pool, memory);
+        return morph_malloc(public_pool, bytes);
+    if (bytes) {
+        void *moved = realloc_once(pool, memory, bytes, &error);
+        return moved || !ask_again(pool, error) ? moved : realloc_once(pool, memory, bytes, &error);
+    }
+    pool_lock(pool);
+    pool->error = pool_free(pool, memory);
     pool_unlock(pool);
-    return moved;
+    return NULL;
 }
 
 int morph_free(morph_pool *public_pool, void *memory)

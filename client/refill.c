@@ -192,7 +192,16 @@ static int run_find(struct morph__thread *thread, uint32_t want, uint32_t min, s
 
 /* Gives every spare run back, and wants nothing ahead; false if there was none. What is spare is in pieces that were too small, and counts
  * against the bound. */
-static bool give_spare(struct morph__thread *thread)
+void morph__ring_drain(struct morph__thread *thread)
+{
+    struct mm_cell cell;
+    uint32_t left;
+    mm_store_seq_cst(&thread->slot->wish_blocks, 0);            /* or more would come */
+    while (mm_ring_take(thread->slot, &cell, &left))
+        (void)cell_take_in(thread, &cell);                      /* what is wrong with it shows in the status */
+}
+
+bool morph__spare_give(struct morph__thread *thread)
 {
     struct morph_heap *heap = thread->heap;
     struct mm_run *run;
@@ -216,11 +225,13 @@ int morph__run_obtain(struct morph__thread *thread, uint32_t want, uint32_t min,
 {
     int r = run_find(thread, want, min, ret_run, ret_zeroed);
     /* The daemon takes gifts before it hears requests. What it had still granted ahead comes in with the next round and goes back too. */
-    for (unsigned round = 0; round < MM_RING_CELLS && refused(thread->heap, r) && give_spare(thread); round++)
+    for (unsigned round = 0; round < MM_RING_CELLS && refused(thread->heap, r) && morph__spare_give(thread); round++)
         r = run_find(thread, want, min, ret_run, ret_zeroed);
-    if (r == 0)
-        morph__touch(thread->heap, (const char *)*ret_run, (*ret_run)->blocks);
-    return r;
+    if (r < 0)
+        return r;
+    morph__relieved(thread->heap);
+    morph__touch(thread->heap, (const char *)*ret_run, (*ret_run)->blocks);
+    return 0;
 }
 
 void morph__run_return(struct morph__thread *thread, struct mm_run *run)

@@ -7,6 +7,9 @@
  * Invariant: a thread that may park holds no lock of this library, since a RUNNING thread that waited for it would never poll.
  * The thread's own. */
 #define _GNU_SOURCE
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include "client/internal.h"
 #include "shm/park.h"
 
@@ -81,6 +84,28 @@ void morph__leave(struct morph__thread *thread)
     thread->slot->roots_overflow = 0;
     if (thread->heap->collected && morph__status(thread->heap))         /* the daemon may have died between a cursor and its limit */
         thread->slot->young_cursor = thread->slot->young_limit = thread->slot->old_cursor = thread->slot->old_limit = 0;
+}
+
+struct morph__thread *morph__native_begin(struct morph_heap *heap)
+{
+    struct morph__thread *mine = NULL;
+    uint32_t tid = (uint32_t)syscall(SYS_gettid);
+    pthread_mutex_lock(&heap->lock);
+    for (struct morph__thread *thread = heap->thread; thread; thread = thread->next)
+        if (thread->slot->tid == tid && mm_load_relaxed(&thread->slot->state) == MM_SLOT_RUNNING) {
+            thread->mine_next = mine;           /* only we detach it, so it stays when the lock is given up */
+            mine = thread;
+        }
+    pthread_mutex_unlock(&heap->lock);
+    for (struct morph__thread *thread = mine; thread; thread = thread->mine_next)
+        morph__enter(thread, MM_SLOT_NATIVE);
+    return mine;
+}
+
+void morph__native_end(struct morph__thread *mine)
+{
+    for (; mine; mine = mine->mine_next)
+        morph__leave(mine);
 }
 
 /* ---- What programs call ---- */

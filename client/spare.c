@@ -76,7 +76,7 @@ struct mm_run *morph__spare_take(struct morph_heap *heap, uint32_t want, uint32_
 /* Unlinks and returns the last run if more is spare than a heap should keep: 1 MiB, or a sixteenth of its bound up to 8 MiB. */
 struct mm_run *morph__spare_surplus(struct morph_heap *heap)
 {
-    uint64_t keep = heap->limit_bytes >> (MM_BLOCK_SHIFT + 4);
+    uint64_t keep = morph__limit_bytes(heap) >> (MM_BLOCK_SHIFT + 4);
     keep = keep < 16 ? 16 : keep > 128 ? 128 : keep;
     if (heap->spare_blocks <= keep)
         return NULL;

@@ -72,7 +72,21 @@ int morph__receive(int socket, uint32_t timeout_ms, void *packet, struct mm_mess
     }
 }
 
-/* What the daemon says unasked: a segment, or the end. */
+/* An answer that somebody awaits without the lock. */
+static bool awaited(struct morph_heap *heap, const struct mm_message *message)
+{
+    for (struct morph__awaited *at = heap->awaited; at && message->seq; at = at->next) {
+        if (at->seq != message->seq)
+            continue;
+        at->error = message->id == MM_MSG_ERROR ? -(int)message->as.error.error : 0;
+        at->needed_bytes = message->id == MM_MSG_ERROR ? message->as.error.needed_bytes : 0;
+        at->come = true;
+        return true;
+    }
+    return false;
+}
+
+/* What the daemon says unasked: a segment, or the end. Of pressure there is nothing to note: the counters have it. */
 static void hear(struct morph_heap *heap, const struct mm_message *message, int *fds, unsigned fd_count)
 {
     if (message->id == MM_MSG_SEGMENT && fd_count == 1) {
@@ -83,7 +97,7 @@ static void hear(struct morph_heap *heap, const struct mm_message *message, int 
     }
     for (unsigned i = 0; i < fd_count; i++)
         close(fds[i]);
-    if (message->id == MM_MSG_ERROR && message->seq == 0)
+    if (!awaited(heap, message) && message->id == MM_MSG_ERROR && message->seq == 0)
         morph__lose(heap, -(int)message->as.error.error);
 }
 
@@ -93,10 +107,12 @@ int morph__letters(struct morph_heap *heap)
     struct mm_message message;
     int fds[MM_PACKET_FDS];
     unsigned count;
+    bool any = false;
     while (!morph__status(heap)) {
         int r = mm_packet_recv_message(heap->socket, MM_FROM_DAEMON, packet, sizeof packet, &message, fds, MM_PACKET_FDS, &count);
         if (r == -EAGAIN)
-            return 0;
+            break;
+        any = true;
         if (r == 0)
             hear(heap, &message, fds, count);
         else if (r == -EMFILE)
@@ -104,7 +120,24 @@ int morph__letters(struct morph_heap *heap)
         else
             morph__lose(heap, r == -ECONNRESET || r == -EPIPE ? MORPH_ELOST : MORPH_EPROTOCOL);
     }
+    if (any && !heap->calling)
+        morph__pressure_hint(heap);             /* whatever it was: the letter that would say so is not sent while another is unread */
     return morph__status(heap);
+}
+
+int morph__say(struct morph_heap *heap, struct mm_message *message)
+{
+    char packet[MORPH__PACKET_BYTES];
+    size_t bytes;
+    if (morph__letters(heap) < 0)
+        return morph__status(heap);
+    message->seq = ++heap->seq ? heap->seq : ++heap->seq;
+    int r = mm_message_encode(message, packet, sizeof packet, &bytes);
+    if (r == 0)
+        r = mm_packet_send(heap->socket, packet, bytes, NULL, 0);
+    if (r == -EPIPE || r == -ECONNRESET)
+        morph__lose(heap, MORPH_ELOST);
+    return morph__error_of_errno(r);
 }
 
 /* Sends a request and waits for its answer; what comes between is heard. */
@@ -113,13 +146,9 @@ int morph__request(struct morph_heap *heap, struct mm_message *message, struct m
     char packet[MORPH__PACKET_BYTES];
     int fds[MM_PACKET_FDS];
     unsigned count;
-    if (morph__letters(heap) < 0)
-        return morph__status(heap);
-    message->seq = ++heap->seq ? heap->seq : ++heap->seq;
-    size_t bytes;
-    int r = mm_message_encode(message, packet, sizeof packet, &bytes);
-    if (r == 0)
-        r = mm_packet_send(heap->socket, packet, bytes, NULL, 0);
+    int r = morph__say(heap, message);
+    if (r < 0)
+        return r;
     uint64_t deadline = mm_now_ns() + (uint64_t)heap->timeout_ms * 1000000;
     while (r == 0) {
         uint64_t now = mm_now_ns();
@@ -129,6 +158,7 @@ int morph__request(struct morph_heap *heap, struct mm_message *message, struct m
         if (ret_answer->seq == message->seq) {
             for (unsigned i = 0; i < count; i++)
                 close(fds[i]);
+            morph__pressure_hint(heap);
             return ret_answer->id == MM_MSG_ERROR ? -(int)ret_answer->as.error.error : 0;
         }
         hear(heap, ret_answer, fds, count);

@@ -18,7 +18,8 @@
 #define COMMANDS   (sizeof commands / sizeof *commands)
 #define OPTIONS    (sizeof options / sizeof *options)
 
-static const struct ctl_command *const commands[] = { &cmd_stats, &cmd_heaps, &cmd_types, &cmd_gc, &cmd_log, &cmd_config, &cmd_doctor, &cmd_run };
+static const struct ctl_command *const commands[] = { &cmd_stats, &cmd_heaps, &cmd_types, &cmd_gc, &cmd_set_limit, &cmd_log, &cmd_config,
+                                                   &cmd_doctor, &cmd_run };
 
 static const struct {
     const char *name;
@@ -84,8 +85,7 @@ bool ctl_number(const char *text, uint64_t *ret)
     return errno == 0 && *end == 0;
 }
 
-/* A whole number with an optional K, M, G or T. */
-static bool ctl_is_size(const char *text)
+bool ctl_size(const char *text)
 {
     size_t digits = strspn(text, "0123456789");
     return digits > 0 && digits < 20 && (text[digits] == 0 || (strchr("KMGTkmgt", text[digits]) && text[digits + 1] == 0));
@@ -162,7 +162,7 @@ static enum step option_take(struct ctl *ctl, int letter, int *ret_code)
         return STEP_STOP;
     case 'l':
         ctl->limit = optarg;
-        if (ctl_is_size(optarg))
+        if (ctl_size(optarg))
             return STEP_ON;
         *ret_code = ctl_fail(CTL_USAGE, "--limit wants a size such as 64M, not '%s'", optarg);
         return STEP_STOP;

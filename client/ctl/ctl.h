@@ -50,7 +50,7 @@ struct ctl_command {
     int       (*run)(const struct ctl *ctl, int count, char **arguments);       /* an exit code */
 };
 
-extern const struct ctl_command cmd_stats, cmd_heaps, cmd_types, cmd_gc, cmd_log, cmd_config, cmd_doctor, cmd_run;
+extern const struct ctl_command cmd_stats, cmd_heaps, cmd_types, cmd_gc, cmd_set_limit, cmd_log, cmd_config, cmd_doctor, cmd_run;
 
 /* "morphmemctl: " and a sentence on stderr; returns `code`. */
 int ctl_fail(enum ctl_exit code, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -60,6 +60,9 @@ int ctl_json_print(const struct ctl *ctl, json_t *value);
 
 /* Number of a heap from the command line; false if it is not one. */
 bool ctl_number(const char *text, uint64_t *ret);
+
+/* Is it a whole number with an optional K, M, G or T? */
+bool ctl_size(const char *text);
 
 /* ---- Shared by commands ---- */
 

@@ -6,6 +6,7 @@
  * dead lines, blocks and large objects afterwards.
  *
  *   grant.c      blocks for threads, and when to collect           (upstream of everything)
+ *   limit.c      what follows from another bound
  *   cycle.c      one collection from request to resume: the story
  *   handshake.c  stop and resume (door: control->stop)
  *   roots.c      root stacks, handles, root sets by letter, pins
@@ -361,6 +362,11 @@ uint64_t gc_room_blocks(const struct gc *gc);
 /* What to do when the limit is reached: true if something was reclaimed or a collection asked for (come again), false if all has been
  * tried. */
 bool gc_at_limit(struct gc *gc, uint32_t slot);
+
+/* ---- limit.c ---- */
+
+/* The heap's bound is another one: sizes that follow from it. No collection is under way. */
+void gc_limit_changed(struct gc *gc);
 
 /* ---- roots.c: letters ---- */
 

@@ -2,8 +2,8 @@
  *
  * Young: a few zeroed blocks a cell, until the nursery is full; then a minor collection (or, when the old generation has grown enough, a
  * major one). Old: the holes of a block with free lines, zeroed, or a free block; for pretenured types. Large: a run of blocks.
- * The limit: what collections need to copy into (one nursery, and a fiftieth of the heap) is not granted. When nothing else is left the
- * ladder is: minor, major, refusal; a request climbs it by itself (DESIGN section 7).
+ * The limit: what collections need to copy into (one nursery, and a fiftieth of the heap) is not granted. When nothing else is left a request
+ * climbs a ladder by itself (gc_at_limit), and its client calls back before it asks once more (DESIGN section 7).
  * Touches client memory: inside a guard. The heap's worker. */
 #include <stdlib.h>
 #include <string.h>

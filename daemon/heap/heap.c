@@ -61,7 +61,29 @@ void heap_block_set_state(struct heap *heap, uint32_t block, enum mm_block_state
         granted_add(heap, is_free ? -1 : 1);
 }
 
-void heap_publish(struct heap *heap) { mm_store_relaxed(&heap->control->granted_bytes, heap->granted_blocks << MM_BLOCK_SHIFT); }
+void heap_publish(struct heap *heap)
+{
+    mm_store_relaxed(&heap->control->granted_bytes, heap->granted_blocks << MM_BLOCK_SHIFT);
+    pressure_update(heap);
+}
+
+static void publish_limit(void *argument)
+{
+    struct heap *heap = argument;
+    mm_store_relaxed(&heap->control->limit_bytes, heap->limit_blocks << MM_BLOCK_SHIFT);
+    heap_publish(heap);
+}
+
+bool heap_limit_set(struct heap *heap, uint64_t blocks)
+{
+    if (heap->granted_blocks > blocks)
+        return false;
+    mm_store_relaxed(&heap->limit_blocks, blocks);
+    if (heap->gc)
+        gc_limit_changed(heap->gc);
+    (void)guard_run(publish_limit, heap);       /* where that page cannot be had, the next service condemns the heap */
+    return true;
+}
 
 /* Blocks that a grant of `block` makes resident: itself, or its whole chunk where pages are huge. */
 static uint32_t resident_mask_for(uint32_t bits)
@@ -431,7 +453,7 @@ bool heap_thread_gone(const struct heap *heap, uint32_t tid)
 
 void heap_check(const struct heap *heap)
 {
-    assert(heap->granted_blocks <= heap->peak_blocks);
+    assert(heap->granted_blocks <= heap->peak_blocks && heap->granted_blocks <= heap->limit_blocks);
     assert(heap->first_free <= heap->mapped_chunks);
 #ifdef MORPH_VERIFY
     uint64_t granted = 0, resident = 0, dirty = 0;
@@ -529,6 +551,8 @@ struct heap *heap_new(const struct heap_request *request, int ret_fds[3], int *r
     heap->space_count = MM_SPACES;
     heap->pid = request->pid;
     heap->mode = request->mode;
+    heap->young_min_bytes = request->young_min_bytes;
+    heap->young_max_bytes = request->young_max_bytes;
     heap->types = request->types;
     heap->view = (struct mm_view){ .bytes = request->reserve_bytes, .client_base = request->client_base };
     heap->slot = calloc(heap->slot_count, sizeof *heap->slot);

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "daemon/heap/balance.h"
+#include "daemon/heap/pressure.h"
 #include "daemon/heap/segment.h"
 #include "shm/atomic.h"
 #include "shm/block.h"
@@ -75,6 +76,7 @@ struct heap {
     struct worker       *worker;
     pid_t                pid;           /* of the client */
     uint32_t             mode;          /* enum morph_mode */
+    uint64_t             young_min_bytes, young_max_bytes;      /* as asked; 0: the configuration's */
     const struct type_table *types;     /* the connection's */
     struct gc           *gc;            /* NULL: nothing is collected (COMPILER) */
 
@@ -93,9 +95,12 @@ struct heap {
     struct heap         *hot_next, *all_next;
     struct heap_task    *tasks;         /* that wait for their moment (worker.h) */
     struct balance_member member;       /* balance.h */
+    struct pressure      pressure;
+
+    uint32_t             welcomed;      /* loop thread, once, release: the client may be sent letters */
 
     /* Figures: written by the worker, read by anybody. */
-    uint64_t             limit_blocks;
+    uint64_t             limit_blocks;  /* never less than granted_blocks */
     uint64_t             granted_blocks, peak_blocks, resident_blocks;
     uint64_t             grants, grants_ahead, refusals, given_back_blocks;
     uint32_t             condemned;     /* positive morphmem error number; 0: fine */
@@ -150,8 +155,12 @@ int heap_obtain(struct heap *heap, struct heap_want *ask, uint32_t *ret_block, u
 /* Moves a block to another state (MM_BLOCK_MOVES), sums included. Worker. */
 void heap_block_set_state(struct heap *heap, uint32_t block, enum mm_block_state to);
 
-/* Tells the client what is granted. Guarded. Worker. */
+/* Tells the client what is granted, and whether that presses. Guarded. Worker. */
 void heap_publish(struct heap *heap);
+
+/* Sets another bound, and tells the client. False if more is granted than that: then nothing has changed. At most the reserve, and while no
+ * collection is under way. Not guarded. Worker. */
+bool heap_limit_set(struct heap *heap, uint64_t blocks);
 
 /* Is thread `tid` of the client certainly gone? False where that cannot be known. Worker. */
 bool heap_thread_gone(const struct heap *heap, uint32_t tid);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -42,6 +43,8 @@ struct worker {
     uint64_t        beat;               /* rounds; the watchdog compares */
     pthread_mutex_t lock;
     struct job     *first, **last;      /* mailbox */
+    struct job      pressed;            /* in the mailbox while pressed_posted is 1 */
+    uint32_t        pressed_posted;     /* any thread */
     /* The thread's own. */
     struct heap    *all, *hot;
     struct census  *censuses;
@@ -458,6 +461,30 @@ void worker_do(struct heap_task *task)
     worker_post(task->heap->worker, &task->job);
 }
 
+static void publish_body(void *argument) { heap_publish(argument); }
+
+static void on_pressed(struct job *job)
+{
+    struct worker *worker = (struct worker *)((char *)job - offsetof(struct worker, pressed));
+    /* First: pairs with the exchange in workers_tell_pressure(), whose figure is read below or posted anew. */
+    mm_store_seq_cst(&worker->pressed_posted, 0);
+    for (struct heap *heap = worker->all; heap; heap = heap->all_next)
+        if (!heap->condemned && !guard_run(publish_body, heap))
+            worker_condemn(heap, -MORPH_EMEMORY, "its memory cannot be had");
+}
+
+/* A pressure_init() teller. Any thread. */
+static void workers_tell_pressure(void)
+{
+    for (unsigned i = 0; i < workers.count; i++) {
+        struct worker *worker = &workers.worker[i];
+        if (mm_xchg_seq_cst(&worker->pressed_posted, 1))
+            continue;
+        worker->pressed.run = on_pressed;
+        worker_post(worker, &worker->pressed);
+    }
+}
+
 static void on_count(struct job *job)
 {
     struct census *census = (struct census *)job;
@@ -508,8 +535,8 @@ static void clean_body(void *argument)
     struct gc *gc = service->heap->gc;
     if (!gc)
         service->any = heap_clean_step(service->heap);
-    else
-        service->any = !gc_in_pause(gc) && gc_background_step(gc);
+    else if ((service->any = !gc_in_pause(gc) && gc_background_step(gc)))
+        heap_publish(service->heap);            /* what was swept counts no longer */
 }
 
 /* Zeroes one dirty free block of some heap, or reclaims what a collection left behind. */
@@ -704,6 +731,7 @@ int workers_start(unsigned count, void (*on_condemned)(uint64_t heap))
     workers.on_condemned = on_condemned;
     balance_init(on_nudge);
     gc_help_init(count, worker_lend);
+    pressure_init(workers_tell_pressure);
     workers.worker = calloc(count, sizeof *workers.worker);
     if (!workers.worker)
         return -ENOMEM;

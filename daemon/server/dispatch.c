@@ -18,8 +18,6 @@
 #include "daemon/server/server.h"
 #include "shm/machine.h"
 
-#define LIMIT_LEAST_BYTES (4u * MM_BLOCK_BYTES)
-
 /* ---- HELLO ---- */
 
 /* Names are shown to people: only printable characters, and only whole UTF-8 ones. */
@@ -52,8 +50,7 @@ static uint64_t user_namespace_of(pid_t pid)
     return stat(path, &st) == 0 ? (uint64_t)st.st_ino : 0;
 }
 
-/* What a heap may have at most here: the configuration, the budget, and the peer's own cgroup. */
-static uint64_t limit_allowed(const struct conn *conn, uint64_t asked)
+uint64_t limit_allowed(const struct conn *conn, uint64_t asked)
 {
     uint64_t most = CONFIG(limit_max) ? CONFIG(limit_max) : budget_configured();
     uint64_t cgroup = mm_machine_cgroup_limit_bytes(conn->pid);
@@ -154,6 +151,7 @@ static void on_hello(struct conn *conn, const struct mm_message *message)
     }
     worker_adopt(conn->heap);           /* first: if nobody is there to be sent anything, the heap is released by its worker */
     conn_send(conn, &answer, fds, 3);
+    mm_store_release(&conn->heap->welcomed, 1);         /* pairs with the load in pressure.c: nothing unasked goes before WELCOME */
     close(fds[0]);
     close(fds[2]);
     log_info("heap", "opened heap=%llu name=%s pid=%d uid=%u limit_bytes=%llu", (unsigned long long)conn->card.id, conn->card.name,
@@ -378,6 +376,7 @@ static const struct letter {
     { MM_MSG_CONFIG,    AFTER_HELLO,  on_config },
     { MM_MSG_COLLECT,   AFTER_HELLO,  on_collect },
     { MM_MSG_LOG,       AFTER_HELLO,  on_log },
+    { MM_MSG_LIMIT,     AFTER_HELLO,  on_limit },
 };
 
 void dispatch(struct conn *conn, const struct mm_message *message)

@@ -1,6 +1,7 @@
 /* pressure.c — what the kernel says about memory, and what becomes of the budget's working size.
  *
  *   PSI trigger (POLLPRI), FIFO of a test, memory.events of the control group ──▶ on an event: a step down, and heaps are asked to give
+ *                                                                                  and clients are told (daemon/heap/pressure.h)
  *   a timer, while more is used than the working size or it is below what is configured ──▶ the next heap; after quiet: a step up
  *
  * A step down takes a sixteenth of the configured budget off what is used, but never more than half of what heaps could give: pressure makes
@@ -19,6 +20,7 @@
 #include "daemon/config.h"
 #include "daemon/heap/balance.h"
 #include "daemon/heap/budget.h"
+#include "daemon/heap/pressure.h"
 #include "daemon/log.h"
 #include "daemon/os/os.h"
 #include "daemon/server/server.h"
@@ -29,7 +31,7 @@
 #define STEP_NS        200000000ull     /* at least so long between two steps down */
 #define TICK_MS        20u
 
-static struct pressure {
+static struct machine_pressure {
     uv_poll_t     file;                 /* PSI or FIFO */
     uv_fs_event_t group;                /* memory.events */
     uv_timer_t    tick;
@@ -61,6 +63,13 @@ static void step_up(uint64_t now)
     pressure.raised_ns = now;
 }
 
+/* What clients hear: 80 at a first event, more the less of the budget is left to work with. */
+static uint32_t percent_now(void)
+{
+    uint64_t left = budget_limit(), all = budget_configured();
+    return left < all / 2 ? 95 : left < all / 4 * 3 ? 90 : 80;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     uint64_t now = os.now_ns(), since = larger(pressure.event_ns, pressure.raised_ns);
@@ -72,6 +81,7 @@ static void on_tick(uv_timer_t *timer)
         return;
     uv_timer_stop(timer);
     pressure.ticking = false;
+    heap_pressure_machine(0);
     log_info("budget", "no pressure any more, working with all of it again");
 }
 
@@ -84,6 +94,7 @@ static void pressure_event(const char *source)
         return;
     pressure.step_ns = now;
     step_down();
+    heap_pressure_machine(percent_now());
     balance_press();
     log_info("budget", "memory pressure source=%s working_bytes=%llu used_bytes=%llu", source, (unsigned long long)budget_limit(),
              (unsigned long long)budget_used());

@@ -41,6 +41,7 @@ struct figure_row { const char *key; enum figure_kind kind; size_t offset; };
 #define STAT_heap    SKIP
 #define STAT_type    SKIP
 #define STAT_receipt SKIP
+#define STAT_limit   SKIP
 struct daemon_figures {
 #include "daemon/stats.def"
 };
@@ -65,10 +66,17 @@ struct type_figures {
 struct receipt_figures {
 #include "daemon/stats.def"
 };
-#undef STAT_daemon
 #undef STAT_receipt
-
+#undef STAT_limit
 #define STAT_receipt SKIP
+#define STAT_limit   MEMBER
+struct limit_figures {
+#include "daemon/stats.def"
+};
+#undef STAT_daemon
+#undef STAT_limit
+
+#define STAT_limit SKIP
 #define STAT_daemon(key, kind) { #key, KIND_##kind, offsetof(struct daemon_figures, key) },
 static const struct figure_row daemon_rows[] = {
 #include "daemon/stats.def"
@@ -92,6 +100,13 @@ static const struct figure_row type_rows[] = {
 #define STAT_type SKIP
 #define STAT_receipt(key, kind) { #key, KIND_##kind, offsetof(struct receipt_figures, key) },
 static const struct figure_row receipt_rows[] = {
+#include "daemon/stats.def"
+};
+#undef STAT_receipt
+#undef STAT_limit
+#define STAT_receipt SKIP
+#define STAT_limit(key, kind) { #key, KIND_##kind, offsetof(struct limit_figures, key) },
+static const struct figure_row limit_rows[] = {
 #include "daemon/stats.def"
 };
 
@@ -186,6 +201,7 @@ void report_daemon(struct mm_report_writer *report)
         .put_offs = server.past_put_offs,
         .collect_ns = server.past_collect_ns,
         .pause_max_ns = server.past_pause_max_ns,
+        .machine_pressure = heap_pressure_machine_now(),
     };
     add_heaps(&f);
     WRITE_ROWS(report, daemon_rows, &f);
@@ -231,6 +247,7 @@ void card_update(struct heap_card *card, const struct conn *conn, const struct c
     card->grants = mm_load_relaxed(&heap->grants);
     card->refusals = mm_load_relaxed(&heap->refusals);
     card->given_back_blocks = mm_load_relaxed(&heap->given_back_blocks);
+    card->pressure_letters = mm_load_relaxed(&heap->pressure.letters);
     card->used_bytes = census->used_bytes;
     card->arena_bytes = census->arena_bytes;
     card->arenas = census->arenas;
@@ -301,6 +318,7 @@ void report_heap(struct mm_report_writer *report, const struct heap_card *card)
         .grants = card->grants,
         .refusals = card->refusals,
         .given_back_bytes = card->given_back_blocks << MM_BLOCK_SHIFT,
+        .pressure_letters = card->pressure_letters,
         .waits = card->waits,
         .wait_ns = card->wait_ns,
         .minors = card->minors,
@@ -392,6 +410,13 @@ void report_receipt(struct mm_report_writer *report, const struct receipt *recei
         .late_tid = receipt->late_tid,
     };
     WRITE_ROWS(report, receipt_rows, &f);
+}
+
+void report_limit(struct mm_report_writer *report, uint64_t heap, uint64_t blocks, uint64_t was_blocks, uint64_t granted_blocks)
+{
+    struct limit_figures f = { .heap = heap, .limit_bytes = blocks << MM_BLOCK_SHIFT, .was_bytes = was_blocks << MM_BLOCK_SHIFT,
+                               .granted_bytes = granted_blocks << MM_BLOCK_SHIFT };
+    WRITE_ROWS(report, limit_rows, &f);
 }
 
 void report_config(struct mm_report_writer *report)

@@ -1,8 +1,8 @@
 /* server.h — the loop thread: connections, letters, and who owns which heap.
  *
- * listen.c accepts; conn.c is one connection's life; dispatch.c answers its letters, collect.c those about collections; registry.c knows
- * users and heaps; report.c puts figures into words. Everything here runs on the loop thread; work on heaps goes to their workers and comes back by
- * loop_post(). A uv callback is named on_<event>, and is short.   Design: DESIGN D7, section 11. */
+ * listen.c accepts; conn.c is one connection's life; dispatch.c answers its letters, collect.c those about collections, limit.c those about
+ * bounds; registry.c knows users and heaps; report.c puts figures into words. Everything here runs on the loop thread; work on heaps goes to
+ * their workers and comes back by loop_post(). A uv callback is named on_<event>, and is short.   Design: DESIGN D7, section 11. */
 #ifndef DAEMON_SERVER_H
 #define DAEMON_SERVER_H
 
@@ -27,7 +27,7 @@ struct heap_card {
     uint32_t types;
     uint32_t condemned;
     /* Of the last census, and the accounts at the end. */
-    uint64_t limit_blocks, granted_blocks, peak_blocks, resident_blocks, mapped_bytes, grants, refusals, given_back_blocks;
+    uint64_t limit_blocks, granted_blocks, peak_blocks, resident_blocks, mapped_bytes, grants, refusals, given_back_blocks, pressure_letters;
     uint64_t used_bytes, arena_bytes, arenas, pool_bytes, pools, pool_objects, object_bytes, large_bytes, spare_bytes, threads, waits, wait_ns;
     uint64_t live_bytes, nursery_bytes, young_bytes, old_bytes;
     uint64_t target_bytes, share_bytes, asks;
@@ -70,6 +70,7 @@ struct conn {
     struct census   last_census;        /* taken before the heap is released */
     struct job      released;
     struct answer   answer;
+    bool            limiting;           /* a LIMIT of it is at a worker */
     char           *unsent;             /* a packet that the socket had no room for */
     size_t          unsent_bytes;
 };
@@ -118,6 +119,13 @@ void answer_continue(struct conn *conn);                /* there is room in the 
 void answer_part(struct conn *conn, struct mm_report_writer *report, bool last);        /* NULL: without a body */
 void answer_drop(struct answer *answer);                /* frees what it holds, and is none any more */
 
+/* What a heap of this connection's process may have at most here, of `asked` bytes: the configuration, the budget, its cgroup. */
+uint64_t limit_allowed(const struct conn *conn, uint64_t asked);
+#define LIMIT_LEAST_BYTES ((uint64_t)4 * MM_BLOCK_BYTES)
+
+/* limit.c: another bound */
+void on_limit(struct conn *conn, const struct mm_message *message);
+
 /* collect.c: letters about collections */
 void on_roots(struct conn *conn, const struct mm_message *message);
 void on_roots_get(struct conn *conn, const struct mm_message *message);
@@ -147,6 +155,7 @@ void report_daemon(struct mm_report_writer *report);
 void report_heap(struct mm_report_writer *report, const struct heap_card *card);
 void report_type(struct mm_report_writer *report, uint32_t id, const struct type *type, const struct census_type *count);
 void report_receipt(struct mm_report_writer *report, const struct receipt *receipt);
+void report_limit(struct mm_report_writer *report, uint64_t heap, uint64_t blocks, uint64_t was_blocks, uint64_t granted_blocks);
 void report_config(struct mm_report_writer *report);
 void card_update(struct heap_card *card, const struct conn *conn, const struct census *census);
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "shm/object.h"
@@ -551,6 +552,19 @@ static void hostile_root_sets_are_refused(void **state)
     test_daemon_stop(daemon);
 }
 
+/* The connection of the only heap of this process. */
+static int library_socket(void)
+{
+    for (int fd = 3; fd < 1024; fd++) {
+        int type = 0;
+        socklen_t bytes = sizeof type;
+        if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &bytes) == 0 && type == SOCK_SEQPACKET)
+            return fd;
+    }
+    fail_msg("the library has no socket");
+    return -1;
+}
+
 /* Asks for major collections of a large heap, and reports roots all the time: some of it must fall into a pause. */
 static void roots_in_a_pause_are_refused(void **state)
 {
@@ -562,7 +576,7 @@ static void roots_in_a_pause_are_refused(void **state)
     struct moved moved;
     list_make(&heap, frame, count);
     morph_native_enter(heap.client.me);                         /* from here on this thread speaks for the library */
-    int letters = morph_heap_fd(heap.client.heap), asker = wire_hello(NULL);
+    int letters = library_socket(), asker = wire_hello(NULL);
     for (unsigned round = 0; round < 20 && !(refused && taken); round++) {
         collect_send(asker, heap.client.id, MAJOR);
         for (unsigned i = 0; i < 300 && !refused; i++) {

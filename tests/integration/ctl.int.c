@@ -220,7 +220,8 @@ static void assert_group(const json_t *object, const char *group)
 
 static void without_a_daemon_one_sentence_says_so(void **state)
 {
-    static const char *const command[] = { "stats", "heaps", "heaps --closed 3", "types 1", "gc 1", "log", "config", "--json stats", "heaps --json" };
+    static const char *const command[] = { "stats", "heaps", "heaps --closed 3", "types 1", "gc 1", "set-limit 1 4M", "log",
+                                          "config", "--json stats", "heaps --json" };
     char dir[64], sentence[256];
     test_dir_make(dir, 0);
     snprintf(sentence, sizeof sentence, "%s/socket", dir);
@@ -256,7 +257,8 @@ static void wrong_usage_is_told(void **state)
 
 static void help_names_everything(void **state)
 {
-    expect_text(0, "--help", "stats", "heaps", "types", "gc", "log", "config", "doctor", "run", "--json", "--socket", "exit codes:", NULL);
+    expect_text(0, "--help", "stats", "heaps", "types", "gc", "set-limit", "log", "config", "doctor", "run", "--json", "--socket",
+                "exit codes:", NULL);
     expect_text(0, "run --help", "--limit SIZE", "--keep-log", NULL);
     expect_text(0, "types -h", "--top N", NULL);
     expect_text(0, "--version", "morphmemctl ", NULL);
@@ -408,6 +410,39 @@ static void gc_collects_and_says_so(void **state)
     expect_complaint(2, "gc all", "'all' is not the number of a heap");
     client_close(&client);
     client_close(&compiler);
+    test_daemon_stop(daemon);
+}
+
+static void set_limit_says_what_it_is_now(void **state)
+{
+    struct test_daemon *daemon = test_daemon_start(NULL);
+    struct client client = client_open("bounded", 8 * MiB), collected = collected_open("collected");
+    char sentence[128];
+    snprintf(sentence, sizeof sentence, "heap %llu: bound 12.0 MiB, was 8.0 MiB, ", (unsigned long long)client.id);
+    expect_text(0, format("set-limit %llu 12M", client.id), sentence, " granted", NULL);
+    expect_text(0, format("heaps %llu", client.id), " 12.0 MiB ", NULL);
+    json_t *json = expect_json(0, format("set-limit --json %llu 4194304", client.id));
+    assert_group(json, "limit");
+    assert_int_equal(number_of(json, "heap"), client.id);
+    assert_int_equal(number_of(json, "limit_bytes"), 4 * MiB);
+    assert_int_equal(number_of(json, "was_bytes"), 12 * MiB);
+    assert_true(number_of(json, "granted_bytes") <= (json_int_t)(4 * MiB));
+    json_decref(json);
+    morph_native_enter(collected.me);
+    expect_text(0, format("set-limit %llu 16m", collected.id), "bound 16.0 MiB, was 32.0 MiB", NULL);
+    morph_native_leave(collected.me);
+    snprintf(sentence, sizeof sentence, "(the heap needs at least %llu bytes)", (unsigned long long)test_heap_stat(client.id, "granted_bytes"));
+    expect_complaint(1, format("set-limit %llu 256K", client.id), sentence);
+    expect_complaint(1, format("set-limit %llu 17M", client.id), "(the heap was opened with address space for 16777216 bytes)");
+    expect_complaint(1, format("set-limit %llu 1", client.id), "an argument is not valid (a heap cannot be smaller than");
+    expect_complaint(1, "set-limit 999 4M", "there is no such heap");
+    expect_complaint(2, "set-limit", "usage: morphmemctl set-limit HEAP BYTES");
+    expect_complaint(2, format("set-limit %llu", client.id), "usage: morphmemctl set-limit HEAP BYTES");
+    expect_complaint(2, "set-limit all 4M", "'all' is not the number of a heap");
+    expect_complaint(2, format("set-limit %llu much", client.id), "'much' is not a size such as 64M");
+    expect_complaint(2, format("set-limit %llu 99999999999T", client.id), "is not a size");
+    client_close(&client);
+    client_close(&collected);
     test_daemon_stop(daemon);
 }
 
@@ -785,6 +820,7 @@ int main(int argc, char **argv)
         test_case(hostile_names_do_not_break_the_table),
         test_case(types_are_counted_and_sorted),
         test_case(gc_collects_and_says_so),
+        test_case(set_limit_says_what_it_is_now),
         test_case(log_tells_a_line_a_collection),
         test_case(log_follows_until_it_is_stopped),
         test_case(config_tells_every_option),

@@ -258,6 +258,18 @@ static void packet_of(unsigned id, struct wire_packet *packet)
         wire_packet_init(packet, id, 4, 1);
         wire_field_u64(packet, "after", 0);
         break;
+    case WIRE_PRESSURE:
+        wire_packet_init(packet, id, 4, 4);
+        wire_field_u64(packet, "level", 90);
+        wire_field_u64(packet, "percent", 91);
+        wire_field_u64(packet, "granted_bytes", 1);
+        wire_field_u64(packet, "limit_bytes", 1);
+        break;
+    case WIRE_LIMIT:
+        wire_packet_init(packet, id, 4, 2);
+        wire_field_u64(packet, "heap", 1);
+        wire_field_u64(packet, "limit_bytes", 32 * MiB);
+        break;
     case WIRE_REPORT:
         wire_packet_init(packet, id, 4, 1);
         wire_field_bool(packet, "last", true);
@@ -304,9 +316,10 @@ static uint64_t say(unsigned id, enum talk_state in, bool *ret_hung_up)
 
 static void every_message_in_every_state(void **state)
 {
-    static const unsigned from_daemon[] = { WIRE_WELCOME, WIRE_OK, WIRE_ERROR, WIRE_SEGMENT, WIRE_TYPE_ID, WIRE_REPORT, WIRE_ROOTS_MOVED };
+    static const unsigned from_daemon[] = { WIRE_WELCOME, WIRE_OK, WIRE_ERROR, WIRE_SEGMENT, WIRE_TYPE_ID, WIRE_REPORT, WIRE_ROOTS_MOVED,
+                                            WIRE_PRESSURE };
     static const unsigned questions[] = { WIRE_STATS, WIRE_HEAPS, WIRE_TYPES, WIRE_CONFIG, WIRE_TYPE, WIRE_ROOTS, WIRE_ROOTS_GET, WIRE_COLLECT,
-                                          WIRE_LOG };
+                                          WIRE_LOG, WIRE_LIMIT };
     bool hung_up;
     begin();
     for (unsigned in = 0; in < TALK_STATES; in++)
@@ -340,6 +353,7 @@ static void every_message_in_every_state(void **state)
     assert_int_equal(say(WIRE_LOG, AFTER_HELLO, &hung_up), 0);
     assert_int_equal(say(WIRE_ROOTS, WITH_HEAP, &hung_up), -MORPH_EMODE);       /* nothing is collected in it */
     assert_int_equal(say(WIRE_ROOTS_GET, WITH_HEAP, &hung_up), -MORPH_EMODE);
+    assert_int_equal(say(WIRE_LIMIT, AFTER_HELLO, &hung_up), 0);
     assert_int_equal(say(WIRE_COLLECT, AFTER_HELLO, &hung_up), -MORPH_EMODE);   /* the bystander's heap is number 1 */
     assert_false(hung_up);
     end();
@@ -399,7 +413,7 @@ static void spoiled_packets(void **state)
     begin();
     for (unsigned i = 0; i < 1500; i++) {
         static const unsigned ids[] = { WIRE_HELLO, WIRE_TYPE, WIRE_TYPES, WIRE_HEAPS, WIRE_STATS, WIRE_CONFIG, WIRE_ROOTS, WIRE_ROOTS_GET,
-                                        WIRE_COLLECT, WIRE_LOG };
+                                        WIRE_COLLECT, WIRE_LOG, WIRE_LIMIT };
         struct wire_packet packet;
         packet_of(ids[test_random_below(&random, sizeof ids / sizeof ids[0])], &packet);
         for (unsigned n = 0; n < 1 + i % 3; n++)

@@ -21,7 +21,7 @@ static const struct { const char *name; int code, number; } fixed[] = {
     { "MORPH_EMEMORY", MORPH_EMEMORY, 21 },       { "MORPH_EMODE", MORPH_EMODE, 22 },
     { "MORPH_EUNKNOWN", MORPH_EUNKNOWN, 23 },     { "MORPH_ESYSTEM", MORPH_ESYSTEM, 24 },
     { "MORPH_EROOTS", MORPH_EROOTS, 25 },         { "MORPH_EHANDLES", MORPH_EHANDLES, 26 },
-    { "MORPH_EPUTOFF", MORPH_EPUTOFF, 27 },
+    { "MORPH_EPUTOFF", MORPH_EPUTOFF, 27 },       { "MORPH_EINUSE", MORPH_EINUSE, 28 },
 };
 #define FIXED (sizeof fixed / sizeof fixed[0])
 
@@ -76,7 +76,7 @@ static void every_code_has_its_sentence(void **state)
 
 static void other_numbers_are_no_errors_of_ours(void **state)
 {
-    static const int other[] = { 1, 27, -28, -29, -4095, -ENOMEM * 1000, INT32_MAX, INT32_MIN };
+    static const int other[] = { 1, 28, -29, -30, -4095, -ENOMEM * 1000, INT32_MAX, INT32_MIN };
     for (unsigned i = 0; i < sizeof other / sizeof other[0]; i++) {
         assert_string_equal(morph_error_name(other[i]), "?");
         assert_string_equal(morph_strerror(other[i]), "no error of morphmem");

@@ -197,12 +197,13 @@ int morph__segment_map(struct morph_heap *heap, uint32_t chunk, uint32_t chunks,
 
 /* ---- Life ---- */
 
-static inline void sim_client_new(const struct sim_options *options)
+static inline void sim_client_new(void)
 {
     struct morph_heap *client = calloc(1, sizeof *client);
     assert_non_null(client);
     pthread_mutex_init(&client->lock, NULL);
     client->socket = sim.ends[1];
+    client->due = client->watch = -1;
     client->doorbell = sim.heap->doorbell;
     client->timeout_ms = 3600000;
     client->mode = MORPH_RUNTIME;
@@ -210,7 +211,6 @@ static inline void sim_client_new(const struct sim_options *options)
     client->id = 7;
     client->base = sim.heap->view.base;
     client->reserve_bytes = sim.heap->view.bytes;
-    client->limit_bytes = options->limit_bytes;
     client->mapped_chunks = sim.heap->mapped_chunks;
     client->control = sim.heap->control;
     client->control_bytes = sim.heap->control_bytes;
@@ -236,7 +236,7 @@ static inline void sim_open(const struct sim_options *options)
     assert_non_null(sim.heap);
     sim.gc = sim.heap->gc;
     sim.heap->view.client_base = (uintptr_t)sim.heap->view.base;
-    sim_client_new(options);
+    sim_client_new();
 }
 
 /* Threads are detached. */

@@ -44,6 +44,7 @@ static void error_numbers_are_stable(void **state)
         { MORPH_EFORKED, 12 }, { MORPH_EBUSY, 13 }, { MORPH_ETHREADS, 14 }, { MORPH_ESPACES, 15 }, { MORPH_ETYPE, 16 }, { MORPH_ENOTYPES, 17 },
         { MORPH_ENOHEAP, 18 }, { MORPH_ETIMEOUT, 19 }, { MORPH_EFILES, 20 }, { MORPH_EMEMORY, 21 }, { MORPH_EMODE, 22 },
         { MORPH_EUNKNOWN, 23 }, { MORPH_ESYSTEM, 24 }, { MORPH_EROOTS, 25 }, { MORPH_EHANDLES, 26 }, { MORPH_EPUTOFF, 27 },
+        { MORPH_EINUSE, 28 },
     };
     unsigned listed = 0;
 #define X(name, number, sentence) listed++; assert_true(strlen(sentence) > 10 && strlen(sentence) < 128);

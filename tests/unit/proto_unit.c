@@ -152,6 +152,12 @@ static const struct golden goldens[] = {
            "\xa5" "words" "\x92\xce\x00\x20\x00\x10\xcd\x7f\x00")},
     {{.id = 10, .seq = 10, .as.roots_moved = {.total = 0, .at = 0, .epoch = 1}},
      BYTES("\x93\x0a\x0a\x83" "\xa5" "total" "\x00" "\xa2" "at" "\x00" "\xa5" "epoch" "\x01")},
+    {{.id = 12, .seq = 0, .as.pressure = {.level = 90, .percent = 93, .granted_bytes = 0x5d0000, .limit_bytes = 0x640000}},
+     BYTES("\x93\x0c\x00\x84" "\xa5" "level" "\x5a" "\xa7" "percent" "\x5d" "\xad" "granted_bytes" "\xce\x00\x5d\x00\x00"
+           "\xab" "limit_bytes" "\xce\x00\x64\x00\x00")},
+    {{.id = 12, .seq = 0, .as.pressure = {.level = 80, .percent = 0, .machine = 85, .granted_bytes = 0, .limit_bytes = 0x40000}},
+     BYTES("\x93\x0c\x00\x85" "\xa5" "level" "\x50" "\xa7" "percent" "\x00" "\xa7" "machine" "\x55" "\xad" "granted_bytes" "\x00"
+           "\xab" "limit_bytes" "\xce\x00\x04\x00\x00")},
     {{.id = 16, .seq = 5}, BYTES("\x93\x10\x05\x80")},
     {{.id = 17, .seq = 6}, BYTES("\x93\x11\x06\x80")},
     {{.id = 17, .seq = 6, .as.heaps = {.heap = 12, .closed = true}},
@@ -168,6 +174,12 @@ static const struct golden goldens[] = {
     {{.id = 22, .seq = 12}, BYTES("\x93\x16\x0c\x80")},
     {{.id = 22, .seq = 12, .as.log = {.heap = 12, .after = 0x10000}},
      BYTES("\x93\x16\x0c\x82" "\xa4" "heap" "\x0c" "\xa5" "after" "\xce\x00\x01\x00\x00")},
+    {{.id = 23, .seq = 13, .as.limit = {.heap = 12, .limit_bytes = 0x100000}},
+     BYTES("\x93\x17\x0d\x82" "\xa4" "heap" "\x0c" "\xab" "limit_bytes" "\xce\x00\x10\x00\x00")},
+    {{.id = 23, .seq = 13, .as.limit = {.limit_bytes = 0x40000}},
+     BYTES("\x93\x17\x0d\x81" "\xab" "limit_bytes" "\xce\x00\x04\x00\x00")},
+    {{.id = 4, .seq = 13, .as.error = {.error = 28, .needed_bytes = 0x40000}},
+     BYTES("\x93\x04\x0d\x82" "\xa5" "error" "\x1c" "\xac" "needed_bytes" "\xce\x00\x04\x00\x00")},
 };
 #define GOLDENS (sizeof goldens / sizeof goldens[0])
 

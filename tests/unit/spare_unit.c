@@ -10,12 +10,14 @@
 
 #define BLOCKS 256u
 
+static struct mm_control control;       /* says the bound */
 static struct morph_heap heap;
 
 /* A heap of nothing but memory; `base` is where its blocks are. */
 static int heap_begin(void **state)
 {
-    heap = (struct morph_heap){ .limit_bytes = (uint64_t)BLOCKS * MM_BLOCK_BYTES };
+    control.limit_bytes = (uint64_t)BLOCKS * MM_BLOCK_BYTES;
+    heap = (struct morph_heap){ .control = &control };
     heap.base = mmap(NULL, BLOCKS * MM_BLOCK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     assert_ptr_not_equal(heap.base, MAP_FAILED);
     return test_begin(state);
@@ -179,7 +181,7 @@ static void zeroed_memory_is_zero_after_splits_and_joins(void **state)
 
 static uint32_t kept_after_surplus(uint64_t limit_bytes)
 {
-    heap.limit_bytes = limit_bytes;
+    control.limit_bytes = limit_bytes;
     for (uint32_t block = 0; block < BLOCKS; block += 2)
         put(block, 1, false);
     uint32_t last = BLOCKS;
@@ -204,7 +206,7 @@ static void what_is_beyond_the_bound_is_given_up(void **state)
 
 static void a_single_run_beyond_the_bound_goes_whole(void **state)
 {
-    heap.limit_bytes = 256 << 10;
+    control.limit_bytes = 256 << 10;
     put(0, 17, false);
     struct mm_run *run = morph__spare_surplus(&heap);
     assert_ptr_equal(run, block_at(0));

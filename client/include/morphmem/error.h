@@ -33,7 +33,8 @@
     X(SYSTEM,    24, "the system refused a call that should not fail")                                                  \
     X(ROOTS,     25, "the thread's roots do not fit its root area; recursion is too deep or a root set too large")      \
     X(HANDLES,   26, "all handles of the heap are taken; free some")                                                    \
-    X(PUTOFF,    27, "the collection was put off: a thread did not stop in time; see 'morphmemctl log'")
+    X(PUTOFF,    27, "the collection was put off: a thread did not stop in time; see 'morphmemctl log'")                \
+    X(INUSE,     28, "more of the heap is in use than that limit allows; free something first")
 
 enum morph_error {
     MORPH_OK = 0,

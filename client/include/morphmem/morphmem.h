@@ -70,7 +70,8 @@ typedef struct morph_options {
     enum morph_mode mode;
     const char *name;               /* shown by morphmemctl; default: the program's name */
     uint64_t    limit_bytes;        /* hard bound of what is granted, in whole 64 KiB blocks, at least 256 KiB */
-    uint64_t    reserve_bytes;      /* address space; default: twice the limit, so that large runs fit a fragmented heap */
+    uint64_t    limit_max_bytes;    /* up to here morph_heap_set_limit() shall be able to raise the limit; default: the limit */
+    uint64_t    reserve_bytes;      /* address space, fixed at open; default: twice limit_max_bytes, so that large runs fit a fragmented heap */
     uint64_t    gc_start_bytes;     /* collected modes: old generation size that starts a major collection */
     uint32_t    pause_target_us;    /* collected modes */
     uint64_t    young_min_bytes;    /* collected modes: the young generation never shrinks below; default 2 MiB */
@@ -80,6 +81,7 @@ typedef struct morph_options {
     const char *socket;             /* the daemon's; default: MORPHMEM_SOCKET, else the system's, else the user's own */
     bool        no_autospawn;       /* fail instead of starting a private daemon for this user */
     uint32_t    timeout_ms;         /* for an answer of the daemon; default 5000 */
+    bool        service_thread;     /* the library starts a hidden thread that calls morph_heap_dispatch(), until morph_heap_close() */
 } morph_options;
 
 /* Opens a heap and stores it. Starts a private daemon if none runs and `options` does not forbid it. `options` may be NULL (COMPILER
@@ -87,8 +89,9 @@ typedef struct morph_options {
  * Any thread. The heap ends with morph_heap_close(). */
 MORPH_API int morph_heap_open(morph_heap **ret_heap, const morph_options *options);
 
-/* Closes a heap: all its memory, arenas, pools and types are gone. BUSY if threads are attached (the heap stays open). NULL is
- * allowed. In a forked child it frees only the child's copy of the handle. */
+/* Closes a heap: all its memory, arenas, pools and types are gone. BUSY if threads are attached, or inside of a pressure callback (the heap
+ * stays open). Waits for the service thread, if there is one, and so for a callback that runs there. NULL is allowed.
+ * In a forked child it frees only the child's copy of the handle. */
 MORPH_API int morph_heap_close(morph_heap *heap);
 
 /* Options that fit this machine: mode and limit from the memory that is available here and now, cgroup limits included (less than
@@ -103,10 +106,57 @@ MORPH_API int morph_heap_status(const morph_heap *heap);
 /* Number of the heap in the daemon, as morphmemctl shows it. */
 MORPH_API uint64_t morph_heap_id(const morph_heap *heap);
 
-/* For event loops: a descriptor that becomes readable when the daemon has something to say, and the function that then hears it (never
- * blocks; 0, or the heap's status). The descriptor stays the library's. Any thread. */
+/* For event loops: a descriptor that becomes readable when the daemon has something to say, and the function that then hears it and calls the
+ * pressure callbacks that are due (never blocks by itself; 0, or the heap's status). The descriptor stays the library's. Any thread. */
 MORPH_API int morph_heap_fd(const morph_heap *heap);
 MORPH_API int morph_heap_dispatch(morph_heap *heap);
+
+/* ---- Bounds and pressure ---- */
+
+/* Sets another limit, in whole blocks: a higher one up to the reserve (reserve_bytes), a lower one if what is granted fits it. Spare memory goes back
+ * first, and a collected heap is collected, everything moved together, if that is needed. When it fails the old limit holds, and
+ * limit_needed_bytes of morph_heap_stats says what would have done. At no moment is more granted than the limit.
+ * Any thread; for one that is attached it is a safepoint like an allocation, so its references are in roots. Errors: INVALID (less than 256 KiB, or
+ * more than the reserve), INUSE (more is in use), PUTOFF (it could not be collected), BUDGET (more than the daemon allows), BUSY (another
+ * thread is at it), LOST, CONDEMNED; TIMEOUT (it may still come into force). */
+MORPH_API int morph_heap_set_limit(morph_heap *heap, uint64_t limit_bytes);
+
+/* Why a pressure callback is called. */
+enum morph_pressure_reason {
+    MORPH_PRESSURE_USE = 0,         /* what is granted has risen through the level, in percent of the limit */
+    MORPH_PRESSURE_MACHINE = 1,     /* the machine is pressed so much, in percent of what it can bear */
+    MORPH_PRESSURE_REFUSED = 2      /* an allocation is about to fail: the last resort, whatever the level */
+};
+
+typedef struct morph_pressure {
+    morph_heap   *heap;
+    morph_thread *thread;           /* REFUSED: the thread that asked, on which this runs; NULL otherwise, and for a shared pool */
+    enum morph_pressure_reason reason;
+    uint32_t      level;            /* that the callback is registered for */
+    uint32_t      use_percent, machine_percent;         /* now, as the daemon last told */
+    uint64_t      granted_bytes, limit_bytes;
+    int           error;            /* REFUSED: NOMEM, BUDGET or QUOTA; else 0 */
+} morph_pressure;
+
+typedef void (*morph_pressure_callback)(void *argument, const morph_pressure *pressure);
+
+/* Calls `callback` when use rises through `percent` (1 to 100) of the limit, or the machine's pressure does: once, and again only after it has
+ * fallen 5 points below the level, or to nothing. What happened between two looks is one call. A level that use is above already counts as one
+ * that it rises through now. Several callbacks may be registered; the same level and argument replaces the earlier one. NULL as callback removes:
+ * the one with this level and argument, or with a NULL argument all of the level. One that runs in another thread at that moment runs on.
+ *
+ * Where it runs: in morph_heap_dispatch(), and so in the service thread if there is one. Never in an allocation, but for the last resort: when the
+ * daemon refuses memory for good, after it has collected all that there is, every callback is called on the thread that was refused, and it asks
+ * once more before the allocation fails. That happens once, until something is granted again.
+ *
+ * What it may do: everything but close the heap (BUSY), detach the thread that it runs on, end the arena or pool that is being allocated
+ * from, or free the memory that is being reallocated. It may drop references, reset or free other arenas, free from any pool, set another
+ * limit, register and remove callbacks, allocate (what is refused then fails without further calls). On an attached thread it is a safepoint like an
+ * allocation: what it calls may collect. On the service thread it has no morph_thread, so it touches no object; it may attach and detach
+ * one. Callbacks of a heap are called one at a time; one must not wait for a thread that may be refused memory of the same heap meanwhile.
+ *
+ * Any thread. Errors: INVALID (percent), MEMORY, FORKED. */
+MORPH_API int morph_heap_on_pressure(morph_heap *heap, unsigned percent, morph_pressure_callback callback, void *argument);
 
 /* How much to collect: the young generation, everything, or everything with the objects moved together. */
 enum morph_collection { MORPH_COLLECT_MINOR = 0, MORPH_COLLECT_MAJOR = 1, MORPH_COLLECT_COMPACT = 2 };
@@ -124,6 +174,8 @@ typedef struct morph_heap_stats {
     uint64_t wait_ns;
     uint64_t collections;           /* since the heap was opened */
     uint64_t live_bytes;            /* after the last major collection; 0: none yet */
+    uint64_t limit_most_bytes;      /* up to which the limit may be raised: the reserve */
+    uint64_t limit_needed_bytes;    /* what the last morph_heap_set_limit() would have needed; 0: it did not fail for that */
 } morph_heap_stats;
 
 /* What this process knows of its heap without asking. Any thread. */

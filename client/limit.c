@@ -1,0 +1,81 @@
+/* limit.c — another bound for a heap that is open (door: LIMIT in proto/messages.def; other side: daemon/server/limit.c).
+ *
+ * The daemon may have to collect first. So the caller is NATIVE meanwhile, and the answer is awaited without heap->lock: a thread that waited for the
+ * lock while it runs would hold up that very collection. Whoever reads the socket puts the answer where it is awaited (transport.c). */
+#include <poll.h>
+
+#include "client/internal.h"
+#include "proto/packet.h"
+#include "shm/park.h"
+
+#define LOOK_MS 5                       /* another thread may have read the answer, which wakes nobody here */
+
+static int answer_await(struct morph_heap *heap, struct morph__awaited *awaited)
+{
+    uint64_t deadline = mm_now_ns() + (uint64_t)heap->timeout_ms * 1000000;
+    for (;;) {
+        struct pollfd readable = { .fd = heap->socket, .events = POLLIN };
+        pthread_mutex_lock(&heap->lock);
+        int r = morph__letters(heap);
+        bool come = awaited->come;
+        pthread_mutex_unlock(&heap->lock);
+        if (come)
+            return awaited->error;
+        if (r < 0)
+            return r;
+        if (mm_now_ns() >= deadline)
+            return MORPH_ETIMEOUT;
+        (void)poll(&readable, 1, LOOK_MS);
+    }
+}
+
+static int limit_ask(struct morph_heap *heap, uint64_t bytes)
+{
+    struct mm_message message = { .id = MM_MSG_LIMIT };
+    struct morph__awaited awaited = { 0 };
+    message.as.limit.limit_bytes = bytes;
+    pthread_mutex_lock(&heap->lock);
+    int r = morph__say(heap, &message);
+    awaited.seq = message.seq;
+    awaited.next = heap->awaited;
+    heap->awaited = &awaited;
+    pthread_mutex_unlock(&heap->lock);
+    if (r == 0)
+        r = answer_await(heap, &awaited);
+    pthread_mutex_lock(&heap->lock);
+    for (struct morph__awaited **link = &heap->awaited; *link; link = &(*link)->next)
+        if (*link == &awaited) {
+            *link = awaited.next;
+            break;
+        }
+    heap->limit_needed_bytes = awaited.needed_bytes;
+    pthread_mutex_unlock(&heap->lock);
+    return r;
+}
+
+/* Spare runs, and what was granted ahead to this thread, count against the bound and are of no use now: back with them, through a slot of our own. */
+static void spare_give(struct morph_heap *heap, struct morph__thread *mine)
+{
+    struct morph__thread *quiet;
+    for (; mine && !heap->collected; mine = mine->mine_next)
+        morph__ring_drain(mine);
+    if (morph__thread_attach_quiet(heap, &quiet) < 0)
+        return;                         /* no slot left: they stay */
+    morph__spare_give(quiet);
+    morph__thread_detach_quiet(quiet);
+}
+
+int morph_heap_set_limit(morph_heap *heap, uint64_t limit_bytes)
+{
+    if (!heap)
+        return MORPH_EINVALID;
+    int r = morph_heap_status(heap);
+    if (r < 0)
+        return r;
+    struct morph__thread *mine = morph__native_begin(heap);
+    if (limit_bytes < morph__limit_bytes(heap))
+        spare_give(heap, mine);
+    r = limit_ask(heap, limit_bytes);
+    morph__native_end(mine);
+    return r;
+}
