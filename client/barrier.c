@@ -6,6 +6,8 @@
 
 #include "shm/park.h"
 
+#define LOG_SPINS 1000u        /* looks at a full log before sleeping */
+
 #include "client/internal.h"
 
 static uint8_t *card_of(const morph_thread *thread, const void *slot) { return (uint8_t *)(thread->card_base + ((uintptr_t)slot >> MORPH_CARD_SHIFT)); }
@@ -33,9 +35,9 @@ static bool overwritten_wait(struct morph__thread *thread, uint64_t head)
     struct mm_slot *slot = thread->slot;
     uint64_t tail;
     for (unsigned spins = 0; head - (tail = mm_load_acquire(&slot->overwritten_tail)) >= MM_OVERWRITTEN_LOG; spins++) {
-        if (spins == 0)
+        if (spins == 0 || spins >= LOG_SPINS)
             morph__ring_doorbell(thread->heap);
-        if (spins < 1000 && thread->heap->spin) {
+        if (spins < LOG_SPINS && thread->heap->spin) {
             mm_cpu_relax();
             continue;
         }

@@ -51,6 +51,7 @@ struct worker {
     uint64_t        sweep_ns;           /* when to look at all heaps; UINT64_MAX: there are none */
     uint64_t        idle_ns;            /* when to look for collected heaps that have gone idle; UINT64_MAX: not at all */
     unsigned        trims, dirty, retries, deaf;        /* heaps in each condition, at most: hints that end a search early */
+    uint64_t        cleaned;            /* number of the heap that had the last slice of background work */
     bool            giving;             /* one that was asked is not done, as far as is known */
     bool            stopping, spin;
 };
@@ -539,21 +540,31 @@ static void clean_body(void *argument)
         heap_publish(service->heap);            /* what was swept counts no longer */
 }
 
-/* Zeroes one dirty free block of some heap, or reclaims what a collection left behind. */
+/* The heap whose turn it is to have a slice: by number, after the one that had the last. */
+static struct heap *clean_next(const struct worker *worker)
+{
+    struct heap *next = NULL;
+    for (struct heap *heap = worker->all; heap; heap = heap->all_next)
+        if (!heap->condemned && heap_left_over(heap) && (!next || heap->id - worker->cleaned - 1 < next->id - worker->cleaned - 1))
+            next = heap;
+    return next;
+}
+
+/* Zeroes one dirty free block of some heap, reclaims what a collection left behind, or marks for a while. */
 static bool clean_step(struct worker *worker)
 {
     if (!worker->dirty && !worker->hot)
         return false;
-    for (struct heap *heap = worker->all; heap; heap = heap->all_next) {
-        struct clean_service service = { .heap = heap };
-        if (heap->condemned || !heap_left_over(heap))
-            continue;
-        if (!guard_run(clean_body, &service))
-            worker_condemn(heap, -MORPH_EMEMORY, "its memory cannot be had");
-        return true;
+    struct clean_service service = { .heap = clean_next(worker) };
+    if (!service.heap) {
+        worker->dirty = 0;
+        return false;
     }
-    worker->dirty = 0;
-    return false;
+    worker->cleaned = service.heap->id;
+    if (!guard_run(clean_body, &service))
+        worker_condemn(service.heap, -MORPH_EMEMORY, "its memory cannot be had");
+    worker->retries += heap_waits(service.heap);        /* a marking that is done wants its last pause, though nobody may ring */
+    return true;
 }
 
 /* Once an idle period: which heaps have been idle so long that they are trimmed, and does any use memory that it was not granted? */
