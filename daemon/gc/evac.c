@@ -17,8 +17,9 @@
 
 #define SPARSE_LINES   (MM_BLOCK_LINES * 3 / 4)         /* more taken ones are not worth the copying */
 
-#define CHOOSE_FACTOR  8u                               /* chosen when a marking begins, of what can be moved when it ends */
+#define CHOOSE_FACTOR  2u                               /* chosen when a marking begins, of what can be moved when it ends */
 #define FIRST_RATE       (1u << 20)                     /* bytes a millisecond, until one was measured */
+#define TIGHT_FACTOR     8u
 #define FIRST_TARGET_US  10000u                         /* of a heap that has none */
 #define RATE_LEAST_BYTES (128u << 10)                   /* less says little about how fast it goes */
 
@@ -115,11 +116,13 @@ static void take(struct gc *gc, const struct candidate *candidate, uint32_t coun
             gc->evac[gc->evac_count++] = candidate[i].block;
 }
 
-/* Lines that can be moved in half of the pause target. */
+/* Lines that can be moved in half of the pause target; where hardly a free block is left, in a few times as long, since a compaction of everything,
+ * which would come next, takes far longer. */
 static uint64_t affordable_lines(const struct gc *gc)
 {
     uint64_t rate = gc->evac_rate ? gc->evac_rate : FIRST_RATE, target_us = gc->pause_target_ns ? gc->pause_target_ns / 1000 : FIRST_TARGET_US;
-    return rate * (target_us / 2) / 1000 / MM_LINE_BYTES + 1;
+    bool tight = heap_limit_left(gc->heap) < gc->heap->limit_blocks / 10;
+    return rate * (target_us / 2) / 1000 * (tight ? TIGHT_FACTOR : 1) / MM_LINE_BYTES + 1;
 }
 
 void evac_choose(struct gc *gc)
@@ -216,7 +219,7 @@ void evac_end(struct gc *gc)
         gc->space[gc->evac[i]] = GC_OLD;
         gc->receipt.evac_blocks++;
     }
-    uint64_t us = gc->receipt.trace_ns / 1000 + 1, moved = gc->receipt.evac_bytes, rate = moved * 1000 / us;
+    uint64_t us = (gc->receipt.remset_ns + gc->receipt.trace_ns) / 1000 + 1, moved = gc->receipt.evac_bytes, rate = moved * 1000 / us;
     if (moved >= RATE_LEAST_BYTES && gc->pause == PAUSE_END)            /* with all else that the trace did: one way to be careful */
         gc->evac_rate = gc->evac_rate ? (gc->evac_rate + rate) / 2 : rate;
     gc->evac_count = 0;
