@@ -407,6 +407,7 @@ int morph_arena_release(morph_arena *public_arena, morph_mark mark)
         return MORPH_EINVALID;
     chain_rewind(arena, &mark, TYPED);
     chain_rewind(arena, &mark, RAW);
+    arena->serial = mark.word[4];               /* a mark made later that differs in a run of its own is past, too */
     return 0;
 }
 

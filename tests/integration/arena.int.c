@@ -201,6 +201,11 @@ static void false_marks_are_refused(void **state)
     assert_error(morph_arena_release(arena, stale), MORPH_EINVALID);            /* a reset makes all invalid */
     assert_error(morph_arena_release(arena, (morph_mark){ { 0 } }), MORPH_EINVALID);
     assert_error(morph_arena_release(arena, morph_arena_mark(other)), MORPH_EINVALID);
+    morph_mark before = morph_arena_mark(arena);
+    assert_non_null(morph_arena_bytes(arena, 1 * MiB));                         /* in a run of its own: cursors stay where they are */
+    morph_mark after = morph_arena_mark(arena);
+    assert_ok(morph_arena_release(arena, before));
+    assert_error(morph_arena_release(arena, after), MORPH_EINVALID);
     for (unsigned i = 0; i < 1000; i++) {
         morph_mark forged = morph_arena_mark(arena);
         forged.word[test_random_below(&random, 6)] ^= (uint64_t)1 << test_random_below(&random, 64);
