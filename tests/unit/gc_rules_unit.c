@@ -666,6 +666,142 @@ static void r11_a_put_off_collection_gives_a_little_memory(void **state)
     rules_close();
 }
 
+/* ---- Marking between pauses: the snapshot (D10), what is born meanwhile (R2), logs drained first (R5) ---- */
+
+static void marking_begin(void)
+{
+    gc_request_marking(sim.gc, RECEIPT_OLD);
+    while (sim.gc->mark_state == MARK_NONE) {
+        (void)sim_serve();
+        morph_poll(me);
+    }
+    assert_int_equal(sim.gc->mark_state, MARK_ON);
+}
+
+static void marking_end(void)
+{
+    while (sim.gc->mark_state == MARK_ON)
+        assert_true(sim_background());
+    while (sim.gc->mark_state != MARK_NONE) {
+        (void)sim_serve();
+        morph_poll(me);
+    }
+    assert_null(sim.lie);
+    settle();
+}
+
+/* The only way to an old object is taken away before the marker has come there, and a new object has it now. */
+static void d10_what_is_overwritten_while_marking_is_alive(void **state)
+{
+    rules_open(LIMIT, 1);
+    root[0] = node_new(1);
+    struct node *below = node_new(2);
+    morph_store(me, node_at(0), &node_at(0)->a, below);
+    collect(MORPH_COLLECT_MINOR);
+    assert_int_equal(sim_space(root[0]), GC_OLD);
+    marking_begin();
+    root[1] = node_new(3);
+    morph_store(me, node_at(1), &node_at(1)->a, node_at(0)->a);
+    morph_store(me, node_at(0), &node_at(0)->a, NULL);
+    marking_end();
+    overwrite_what_is_free(20000);
+    assert_int_equal(node_at(1)->id, 3);
+    assert_int_equal(node_at(1)->a->id, 2);
+    rules_close();
+}
+
+/* The same by way of a weak handle: what is read becomes strong. */
+static void d10_what_is_read_weakly_while_marking_is_alive(void **state)
+{
+    rules_open(LIMIT, 1);
+    root[0] = node_new(1);
+    morph_handle handle = morph_handle_new_weak(me, root[0]);
+    collect(MORPH_COLLECT_MINOR);
+    root[0] = NULL;
+    marking_begin();
+    root[1] = node_new(2);
+    morph_store(me, node_at(1), &node_at(1)->a, morph_handle_get(me, handle));
+    assert_non_null(node_at(1)->a);
+    marking_end();
+    overwrite_what_is_free(20000);
+    assert_int_equal(node_at(1)->a->id, 1);
+    assert_ptr_equal(morph_handle_get(me, handle), node_at(1)->a);
+    morph_handle_free(me, handle);
+    rules_close();
+}
+
+static void r2_what_is_born_old_while_marking_is_alive(void **state)
+{
+    rules_open(LIMIT, 1);
+    root[0] = node_new_old(1);
+    marking_begin();
+    root[1] = node_new_old(2);
+    root[2] = morph_new_bytes(me, 100000);
+    memset(root[2], 7, 100000);
+    root[3] = node_new(3);
+    collect(MORPH_COLLECT_MINOR);               /* promotes it, and the marker will not look at it */
+    marking_end();
+    overwrite_what_is_free(20000);
+    for (unsigned i = 0; i < 4; i++)
+        if (i != 2)
+            assert_int_equal(node_at(i)->id, i == 3 ? 3 : i + 1);
+    assert_true(memory_is(root[2], 7, 100000));
+    rules_close();
+}
+
+/* What died before the marking began is gone when it ends. */
+static void d10_what_is_dead_at_the_beginning_goes(void **state)
+{
+    rules_open(LIMIT, 1);
+    root[0] = node_new(1);
+    morph_handle handle = morph_handle_new_weak(me, root[0]);
+    collect(MORPH_COLLECT_MINOR);
+    root[0] = NULL;
+    marking_begin();
+    marking_end();
+    assert_null(morph_handle_get(me, handle));
+    morph_handle_free(me, handle);
+    assert_int_equal(sim.gc->receipt.mark_early, false);
+    assert_true(sim.gc->receipt.mark_slices >= 1);
+    rules_close();
+}
+
+/* A sparse block is emptied when a marking ends, but for one in which something is pinned; a reference that was stored meanwhile is found. */
+static void d12_sparse_blocks_are_emptied_when_a_marking_ends(void **state)
+{
+    rules_open(LIMIT, 1);
+    for (uint32_t round = 0; round < 2; round++) {
+        root[1] = morph_new_array(me, refs_type, 4000);
+        for (uint32_t i = 0; i < 4000; i++) {
+            struct node *node = node_new(i);
+            morph_store(me, root[1], &((struct refs *)root[1])->ref[i], node);
+        }
+        collect(MORPH_COLLECT_MINOR);
+        for (uint32_t i = 0; i < 4000; i++)
+            if (i % 40)
+                morph_store(me, root[1], &((struct refs *)root[1])->ref[i], NULL);
+        collect(MORPH_COLLECT_MAJOR);
+        settle();
+        struct node *one = ((struct refs *)root[1])->ref[40];
+        if (round)
+            assert_int_equal(morph_pin(me, one), 0);
+        marking_begin();
+        root[2] = node_new_old(9);
+        morph_store(me, node_at(2), &node_at(2)->a, ((struct refs *)root[1])->ref[80]);
+        marking_end();
+        for (uint32_t i = 0; i < 4000; i += 40)
+            assert_int_equal(((struct node *)((struct refs *)root[1])->ref[i])->id, i);
+        assert_ptr_equal(node_at(2)->a, ((struct refs *)root[1])->ref[80]);
+        if (round) {
+            assert_ptr_equal(((struct refs *)root[1])->ref[40], one);
+            assert_int_equal(morph_unpin(me, one), 0);
+        } else {
+            assert_true(sim.gc->receipt.evac_objects > 0);
+        }
+    }
+    rules_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -689,6 +825,11 @@ int main(void)
         world_case(r9_a_full_mark_stack_loses_nothing),
         world_case(r10_an_empty_nursery_settles_logged_cards),
         world_case(r11_a_put_off_collection_gives_a_little_memory),
+        world_case(d10_what_is_overwritten_while_marking_is_alive),
+        world_case(d10_what_is_read_weakly_while_marking_is_alive),
+        world_case(r2_what_is_born_old_while_marking_is_alive),
+        world_case(d10_what_is_dead_at_the_beginning_goes),
+        world_case(d12_sparse_blocks_are_emptied_when_a_marking_ends),
     };
     return test_run(cases);
 }
