@@ -62,7 +62,7 @@ bool gc_worth_marking(const struct gc *gc)
 void gc_request_idle(struct gc *gc)
 {
     gc->taken_marked = gc->taken_blocks;        /* also if it is put off */
-    gc_request_marking(gc, RECEIPT_IDLE);           /* its owner may wake at any time */
+    gc_request(gc, MM_COLLECT_MAJOR, RECEIPT_IDLE);         /* in one pause: nobody is there to wait for it, and what is dead is found dead */
 }
 
 /* The ladder of a request: what the last collection found dead, the rest of a marking that goes on, a minor collection, a major one, one that

@@ -119,10 +119,13 @@ static uint64_t segments_resident_bytes(const struct test_daemon *daemon)
     return bytes;
 }
 
-/* What nobody may see broken at any moment. */
+/* What nobody may see broken at any moment. Segments are counted one after the other, so what one heap gives and another takes in between may be
+ * counted twice: what counts is the least of a few counts. */
 static void sums_hold(const struct test_daemon *daemon, uint64_t budget_bytes)
 {
     uint64_t used = test_stat("resident_bytes"), seen = segments_resident_bytes(daemon);
+    for (unsigned again = 0; again < 50 && seen > budget_bytes; again++)
+        seen = segments_resident_bytes(daemon);
     if (used > budget_bytes || seen > budget_bytes)
         fail_msg("%llu bytes counted and %llu seen of %llu", (unsigned long long)used, (unsigned long long)seen, (unsigned long long)budget_bytes);
 }

@@ -425,7 +425,7 @@ static void reloadable_is_what_the_list_says(void **state)
     for (unsigned i = 0; i < ROWS; i++) {
         char line[96];
         const char *value = rows[i].kind == IS_CHOICE_HUGE ? "never" : rows[i].kind == IS_CHOICE_LEVEL ? "debug" :
-                            rows[i].kind == IS_CHOICE_VERIFY ? "full" : rows[i].kind == IS_BOOL ? "yes" : "77";
+                            rows[i].kind == IS_CHOICE_VERIFY ? "full" : rows[i].kind == IS_BOOL ? (rows[i].number ? "no" : "yes") : "77";
         const char *number = rows[i].least > 7777 ? "777777" : rows[i].least > 77 ? "7777" : rows[i].most == 64 ? "7" : "77";
         snprintf(line, sizeof line, "%s = %s\n", rows[i].name, row_is_number(i) ? number : value);
         config_free();
