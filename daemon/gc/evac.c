@@ -228,8 +228,10 @@ void evac_end(struct gc *gc)
 
 void evac_forget(struct gc *gc)
 {
-    for (uint32_t i = 0; i < gc->evac_count; i++)
+    for (uint32_t i = 0; i < gc->evac_count; i++) {
         gc->space[gc->evac[i]] = GC_OLD;
+        reclaim_list(gc, gc->evac[i]);          /* its holes may be filled again */
+    }
     if (gc->recording)
         memset(gc->edges, 0, gc->heap->mapped_chunks * MM_CHUNK_BLOCKS * sizeof *gc->edges);
     gc->evac_count = 0;

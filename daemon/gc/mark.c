@@ -11,7 +11,7 @@
  * Old memory that threads fill meanwhile (granted holes) has no start bits until a pause walks it, so the marker does not enter it, and the
  * walk marks it (R2).
  * Pace: what is granted while marking goes on is compared with what is marked; a heap that runs ahead is given memory only after a slice of
- * marking. When memory is at its end all the same, END comes early and marks the rest itself.
+ * marking, and at the limit only after the last one (gc_at_limit). A heap that must give to others ends early: then END marks the rest.
  * Touches client memory: inside a guard. The heap's worker. */
 #include <string.h>
 
