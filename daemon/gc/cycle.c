@@ -214,6 +214,7 @@ static bool step_idle(struct gc *gc)
 /* The receipt is complete; whoever waits for it is told. */
 static void receipt_end(struct gc *gc)
 {
+    gc->receipt.target_ns = gc->pause_target_ns;
     receipt_file(&gc->log, &gc->receipt);
     gc->last = gc->receipt;
     gc->ended++;

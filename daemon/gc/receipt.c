@@ -69,6 +69,12 @@ static void figures_add(struct receipt_log *log, const struct receipt *r)
     histogram_add(&log->stop, r->stop_ns);
     if (r->put_off)
         return;
+    if (r->pause_ns > log->pause.max) {
+        log->longest_kind = r->kind;
+        log->longest_reason = r->reason;
+    }
+    log->target_ns = r->target_ns;
+    log->over_target += r->target_ns && r->pause_ns > r->target_ns;
     histogram_add(&log->pause, r->pause_ns);
     log->minors += r->kind == MM_COLLECT_MINOR;
     log->majors += r->kind != MM_COLLECT_MINOR;

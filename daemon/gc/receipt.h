@@ -40,6 +40,8 @@ struct receipt {
     uint64_t stop_ns;           /* until every thread had stopped */
     uint64_t roots_ns, remset_ns, trace_ns, weak_ns, finish_ns, pause_ns;
 
+    uint64_t target_ns;         /* what the pause was to keep to; 0: nothing */
+
     uint64_t threads, roots, cards;
     uint64_t young_bytes;       /* granted to threads since the last collection */
     uint64_t copied_objects, copied_bytes, promoted_objects, promoted_bytes, kept_objects, kept_bytes;
@@ -64,6 +66,8 @@ struct receipt_log {
     struct receipt  *entry;     /* ring; made at the first receipt */
     uint64_t         count;     /* ever written */
     struct histogram pause, stop;
+    uint64_t target_ns, over_target;    /* the last target; pauses that were longer */
+    uint32_t longest_kind, longest_reason;      /* of the longest pause */
     uint64_t minors, majors, markings, put_offs, collect_ns, promoted_bytes, copied_bytes, freed_bytes;
 };
 

@@ -219,6 +219,10 @@ static void card_update_collections(struct heap_card *card, struct receipt_log *
     card->minors = log->minors;
     card->majors = log->majors;
     card->markings = log->markings;
+    card->pause_target_ns = log->target_ns;
+    card->pauses_over_target = log->over_target;
+    card->pause_max_kind = log->pause.count ? receipt_kind_name(log->longest_kind) : "";
+    card->pause_max_reason = log->pause.count ? receipt_reason_name(log->longest_reason) : "";
     card->put_offs = log->put_offs;
     card->collect_ns = log->collect_ns;
     card->copied_bytes = log->copied_bytes;
@@ -324,6 +328,10 @@ void report_heap(struct mm_report_writer *report, const struct heap_card *card)
         .minors = card->minors,
         .majors = card->majors,
         .markings = card->markings,
+        .pause_target_ns = card->pause_target_ns,
+        .pauses_over_target = card->pauses_over_target,
+        .pause_max_kind = card->pause_max_kind ? card->pause_max_kind : "",
+        .pause_max_reason = card->pause_max_reason ? card->pause_max_reason : "",
         .put_offs = card->put_offs,
         .pause_p50_ns = card->pause_p50_ns,
         .pause_p99_ns = card->pause_p99_ns,
