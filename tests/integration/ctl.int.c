@@ -42,6 +42,7 @@ static const char *tool_program(void)
 
 static void tool_exec(const struct tool *tool, int to, uid_t uid, char **argv)
 {
+    signal(SIGHUP, SIG_DFL);            /* whoever runs the tests may ignore it, and what is ignored stays so */
     child_check(setpgid(0, 0) == 0);
     child_check(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
     child_check(dup2(tool->out, 1) == 1 && dup2(tool->err, 2) == 2);
