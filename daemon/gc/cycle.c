@@ -203,7 +203,7 @@ static bool step_idle(struct gc *gc)
     gc->kind = gc->pause == PAUSE_WHOLE ? gc->wanted_kind : gc->pause == PAUSE_END ? MM_COLLECT_MAJOR : MM_COLLECT_MINOR;
     gc->receipt = (struct receipt){ .heap = gc->heap->id, .cycle = gc->cycles + 1, .kind = gc->kind, .reason = gc->wanted_reason,
                                     .wait_ns = now - gc->wanted_ns };
-    if (gc->pause == PAUSE_BEGIN)
+    if (gc->pause == PAUSE_BEGIN && CONFIG(evacuate))
         evac_choose(gc);                /* nothing moves before END, which looks at pins again */
     gc->stop_ns = now = os.now_ns();
     gc->deadline_ns = now + CONFIG(stop_deadline) * 1000000;

@@ -104,6 +104,8 @@ static void large_card_scan(struct gc *gc, uint32_t block, uint32_t card, bool m
 
 void remset_trace_card(struct gc *gc, uint32_t block, uint32_t card, bool marked)
 {
+    if (gc->space[block] == GC_EVAC && gc->evacuating)
+        return;                         /* what is alive of it is scanned as it is moved; its `done` bits are claims now */
     if (gc->space[block] == GC_LARGE)
         large_card_scan(gc, block, card, marked);
     else if (space_is_old(gc, block))

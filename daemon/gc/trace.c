@@ -182,8 +182,8 @@ static inline __attribute__((always_inline)) uint64_t evacuate_as(struct gc_trac
     struct gc *gc = tracer->gc;
     struct gc_block *side = &tracer->side[off >> MM_BLOCK_SHIFT];
     uint32_t granule = trace_granule(off);
-    if (was_old && UNLIKELY(!bit_read(parallel, side->mark, granule) && !bit_read(parallel, side->start, granule)))
-        return off;                                     /* nothing is there */
+    if (was_old && UNLIKELY(!bit_read(parallel, side->start, granule) && !bit_read(parallel, side->mark, granule)))
+        return off;         /* nothing is there; in this order, since who carries an object out sets its mark before the start goes */
     if (bit_claim(parallel, side->mark, granule))
         return outcome(tracer, side, off);
     char *from = tracer->base + off;

@@ -30,6 +30,7 @@ static void types_make(void)
 static void rules_open(uint64_t limit_bytes, uint32_t age)
 {
     config.verify = VERIFY_OFF;
+    config.evacuate = 1;
     config.stress = 0;
     sim_open(&(struct sim_options){ .limit_bytes = limit_bytes, .young_bytes = YOUNG, .promotion_age = age });
     types_make();

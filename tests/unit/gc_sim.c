@@ -920,6 +920,7 @@ static void seed_run(uint64_t seed)
     w.seed = seed;
     w.random = (struct test_random){ seed };
     config.verify = VERIFY_FULL;
+    config.evacuate = 1;
     config.stress = seed % 2 ? 1 + below(4) : 0;
     config.stop_deadline = one_in(4) ? 1 : 100;         /* ms: some collections are put off */
     sim_open(&(struct sim_options){ .limit_bytes = limits[below(3)], .young_bytes = (1 + below(4)) * 64 * KIB, .promotion_age = 1 + (uint32_t)below(4),
