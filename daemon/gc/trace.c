@@ -126,7 +126,11 @@ static void block_keep(struct gc *gc, uint32_t block, struct gc_block *side)
         mm_cpu_relax();
 }
 
-static void copy_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, bool carry);
+/* What is being scanned: a copy of a young object, or one that is kept; the same of an old one, out of a block that is emptied, which marks what it
+ * refers to, since the marking may not have come to it; or an object that is where it was before this collection. */
+enum scan_of { OF_YOUNG, OF_MOVED, OF_SETTLED };
+
+static void copy_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, bool carry, enum scan_of of);
 
 /* Leaves a claimed object where it is; its block will be old. */
 static uint64_t keep_object(struct gc_tracer *tracer, struct gc_block *side, const struct gc_type *type, uint64_t off, uint64_t word0, bool was_old)
@@ -144,7 +148,7 @@ static uint64_t keep_object(struct gc_tracer *tracer, struct gc_block *side, con
     tracer->kept_bytes += extent;
     if (tracer->parallel)
         bit_claim(true, side->done, trace_granule(off));
-    copy_scan(tracer, type, off, word0, true);
+    copy_scan(tracer, type, off, word0, true, was_old ? OF_MOVED : OF_YOUNG);
     return off;
 }
 
@@ -218,7 +222,7 @@ static inline __attribute__((always_inline)) uint64_t evacuate_as(struct gc_trac
         start_clear(parallel, side, granule);
     if (parallel)
         bit_claim(true, side->done, granule);           /* pairs with the acquire in outcome(): the copy before the bit */
-    copy_scan(tracer, type, to, word0, kind != TO_SURVIVOR);
+    copy_scan(tracer, type, to, word0, kind != TO_SURVIVOR, was_old ? OF_MOVED : OF_YOUNG);
     return to;
 }
 
@@ -331,19 +335,19 @@ static inline void slot_put(struct gc_tracer *tracer, uint64_t slot, uint64_t of
     tracer->queue[(tracer->queue_head + tracer->queue_count++) % GC_QUEUE] = (struct gc_waiting){ slot, off };
 }
 
-/* One slot of an object that is being scanned. `carry`: it will be old, and its card must say so if the slot refers to a young object. `settled`: it
- * is no copy of this collection; such slots wait only as long as they leave room for those of copies, for which the stacks are made. (A marking
- * that goes on between pauses comes here too, and leaves young objects alone.) */
-static inline __attribute__((always_inline)) void slot_scan(struct gc_tracer *tracer, uint64_t slot, bool carry, bool settled)
+/* One slot of an object that is being scanned. `carry`: it will be old, and its card must say so if the slot refers to a young object. Slots of
+ * settled objects wait only as long as they leave room for those of copies, for which the stacks are made. (A marking that goes on between
+ * pauses comes here too, and leaves young objects alone.) */
+static inline __attribute__((always_inline)) void slot_scan(struct gc_tracer *tracer, uint64_t slot, bool carry, enum scan_of of)
 {
     uint64_t off = mm_load_relaxed((const uint64_t *)(tracer->base + slot)) - tracer->bias;
     if (off >= tracer->bytes || off % MM_GRANULE_BYTES != 0)
         return;
     switch ((enum gc_space)mm_load_relaxed(&tracer->space[off >> MM_BLOCK_SHIFT])) {
     case GC_YOUNG:
-        if (settled && !tracer->young_settled)
+        if (of == OF_SETTLED && !tracer->young_settled)
             break;
-        if (settled && tracer->grey.count >= GC_GREY_SETTLED)
+        if (of == OF_SETTLED && tracer->grey.count >= GC_GREY_SETTLED)
             slot_settle_now(tracer, slot, off);
         else
             slot_put(tracer, slot, off);
@@ -354,7 +358,7 @@ static inline __attribute__((always_inline)) void slot_scan(struct gc_tracer *tr
         break;
     case GC_EVAC:
         if (tracer->evacuating) {
-            if (settled && tracer->grey.count >= GC_GREY_SETTLED)
+            if (of == OF_SETTLED && tracer->grey.count >= GC_GREY_SETTLED)
                 slot_settle_now(tracer, slot, off);
             else
                 slot_put(tracer, slot, off);
@@ -365,7 +369,7 @@ static inline __attribute__((always_inline)) void slot_scan(struct gc_tracer *tr
         /* fall through */
     case GC_OLD:
     case GC_LARGE:
-        if (settled ? tracer->mark_settled : tracer->mark_copies)
+        if (of == OF_SETTLED ? tracer->mark_settled : of == OF_MOVED || tracer->mark_copies)
             trace_mark(tracer, off);
         break;
     default:
@@ -375,12 +379,12 @@ static inline __attribute__((always_inline)) void slot_scan(struct gc_tracer *tr
 
 /* ---- Objects ---- */
 
-static void lists_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t payload, uint64_t bytes, uint64_t from, uint64_t to, bool carry, bool settled)
+static void lists_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t payload, uint64_t bytes, uint64_t from, uint64_t to, bool carry, enum scan_of of)
 {
     for (uint32_t i = 0; i < type->refs; i++) {
         uint64_t at = payload + type->ref[i];
         if (at >= from && at < to)
-            slot_scan(tracer, at, carry, settled);
+            slot_scan(tracer, at, carry, of);
     }
     if (!type->element_refs)
         return;
@@ -391,7 +395,7 @@ static void lists_scan(struct gc_tracer *tracer, const struct gc_type *type, uin
         for (uint32_t r = 0; r < type->element_refs; r++) {
             uint64_t at = first + i * type->element_bytes + type->ref[type->refs + r];
             if (at >= from && at < to)
-                slot_scan(tracer, at, carry, settled);
+                slot_scan(tracer, at, carry, of);
         }
 }
 
@@ -411,7 +415,7 @@ static void weak_later(struct gc_tracer *tracer, uint64_t off, bool weak, uint64
 }
 
 /* Scans the slots in [from, to) of an object whose header, judged, is `word0`. */
-static inline __attribute__((always_inline)) void scan_as(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, uint64_t from, uint64_t to, bool carry, bool settled)
+static inline __attribute__((always_inline)) void scan_as(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, uint64_t from, uint64_t to, bool carry, enum scan_of of)
 {
     uint64_t payload = off + MM_HEADER_BYTES, bytes = mm_header_bytes(word0);
     if (UNLIKELY(type->flags != 0)) {
@@ -419,26 +423,26 @@ static inline __attribute__((always_inline)) void scan_as(struct gc_tracer *trac
         return;
     }
     if (UNLIKELY(type->scan == GC_SCAN_LISTS)) {
-        lists_scan(tracer, type, payload, bytes, from, to, carry, settled);
+        lists_scan(tracer, type, payload, bytes, from, to, carry, of);
         return;
     }
     for (uint64_t mask = type->mask; mask; mask &= mask - 1) {
         uint64_t at = payload + (uint64_t)__builtin_ctzll(mask) * 8;
         if (at >= from && at < to)
-            slot_scan(tracer, at, carry, settled);
+            slot_scan(tracer, at, carry, of);
     }
     if (type->scan == GC_SCAN_VECTOR) {
         uint64_t at = payload + type->bytes, end = payload + (bytes & ~(uint64_t)7);
         for (at = at < from ? from : at, end = end < to ? end : to; at < end; at += 8)
-            slot_scan(tracer, at, carry, settled);
+            slot_scan(tracer, at, carry, of);
     }
 }
 
 /* A copied or kept object, as its header was when it was judged. */
-static inline __attribute__((always_inline)) void copy_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, bool carry)
+static inline __attribute__((always_inline)) void copy_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, bool carry, enum scan_of of)
 {
     if (type->scan != GC_SCAN_NONE)
-        scan_as(tracer, type, off, word0, 0, UINT64_MAX, carry, false);
+        scan_as(tracer, type, off, word0, 0, UINT64_MAX, carry, of);
 }
 
 /* The type of the old or large object at `off`, if its header makes sense; else the heap is condemned. */
@@ -456,7 +460,7 @@ void trace_old_object(struct gc_tracer *tracer, uint64_t off, uint64_t from, uin
     uint64_t word0 = trace_header(tracer->gc, off);
     const struct gc_type *type = old_judge(tracer, off, word0);
     if (type && type->scan != GC_SCAN_NONE)
-        scan_as(tracer, type, off, word0, from, to, true, true);
+        scan_as(tracer, type, off, word0, from, to, true, OF_SETTLED);
 }
 
 static void each_visit(struct gc_tracer *tracer, uint64_t at, uint64_t from, uint64_t to, void (*visit)(struct gc_tracer *, uint64_t *, void *), void *argument)
@@ -498,7 +502,7 @@ static void piece_push(struct gc_tracer *tracer, uint64_t at)
 static void large_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, uint64_t from)
 {
     uint64_t to = from + PIECE_BYTES, end = off + mm_object_extent(mm_header_bytes(word0));
-    scan_as(tracer, type, off, word0, from == off ? 0 : from, to < end ? to : UINT64_MAX, true, true);
+    scan_as(tracer, type, off, word0, from == off ? 0 : from, to < end ? to : UINT64_MAX, true, OF_SETTLED);
     if (to < end && !type->flags)
         piece_push(tracer, to);
 }
@@ -536,7 +540,7 @@ static inline void marked_scan(struct gc_tracer *tracer, uint64_t off)
     if (extent > PIECE_BYTES && !type->flags)
         large_scan(tracer, type, off, word0, off);
     else
-        scan_as(tracer, type, off, word0, 0, UINT64_MAX, true, true);
+        scan_as(tracer, type, off, word0, 0, UINT64_MAX, true, OF_SETTLED);
 }
 
 /* Brings what waits on the stacks to the queue, where its memory is fetched. */

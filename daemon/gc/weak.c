@@ -105,6 +105,21 @@ static void on_pair_slot(struct gc_tracer *tracer, uint64_t *slot, void *argumen
     pair->key = NULL;
 }
 
+static void note(struct gc *gc, struct gc_stack *stack, uint64_t off)
+{
+    if (!stack_push_grow(stack, off))
+        mm_store_relaxed(&gc->lie, "no memory for its weak objects");
+}
+
+/* A weak object or ephemeron, met in a pause, that is old now and marked, so that a marking that goes on will not come to it: its end must. `card`: a
+ * card of it was met, so it was old before; then only a large one can be news. The marker may know it, and twice does no harm. */
+static void note_for_marker(struct gc *gc, struct gc_stack *stack, uint64_t off, bool card)
+{
+    enum gc_space space = gc_space(gc, off >> MM_BLOCK_SHIFT);
+    if (gc->marking && !gc->judging && (card ? space == GC_LARGE : space != GC_TO))
+        note(gc, stack, off);
+}
+
 /* Finds new ephemerons, follows values whose keys are reached, until nothing changes. */
 static void ephemerons_settle(struct gc *gc)
 {
@@ -116,6 +131,7 @@ static void ephemerons_settle(struct gc *gc)
             struct pair_visit pair = { NULL };
             uint64_t off = tracer->ephemerons.word[--tracer->ephemerons.count];
             struct gc_block *side = gc_block(gc, (uint32_t)(off >> MM_BLOCK_SHIFT));
+            note_for_marker(gc, &gc->marker.ephemerons, off, false);
             if (gc_space(gc, off >> MM_BLOCK_SHIFT) >= GC_OLD)
                 gc_bit_clear(side->done, trace_granule(off));
             trace_each_slot(tracer, off, 0, UINT64_MAX, on_pair_slot, &pair);
@@ -193,6 +209,7 @@ static void weak_objects(struct gc *gc)
             to = from + MM_CARD_BYTES;
             off = tracer->weak.word[--tracer->weak.count];
         }
+        note_for_marker(gc, &gc->marker.weak, off, to != UINT64_MAX);
         trace_each_slot(tracer, off, from, to, on_weak_slot, NULL);
     }
 }
@@ -261,12 +278,6 @@ static void finalizers_queue(struct gc *gc)
     gc->dead.count = 0;
 }
 
-static void note(struct gc *gc, struct gc_stack *stack, uint64_t off)
-{
-    if (!stack_push_grow(stack, off))
-        mm_store_relaxed(&gc->lie, "no memory for its weak objects");
-}
-
 /* What helpers met goes to the first tracer. */
 static void gather(struct gc *gc)
 {
@@ -280,29 +291,9 @@ static void gather(struct gc *gc)
     }
 }
 
-/* Weak objects and ephemerons that became old while a marking goes on: they are marked already, so it will not come to them, but its end must.
- * Of those that were old before only large ones can be news; the marker may know them, and twice does no harm. */
-static void note_for_marker(struct gc *gc)
-{
-    const struct gc_tracer *tracer = &gc->tracer[0];
-    for (size_t i = 0; i < tracer->weak.count; i++) {
-        uint64_t off = tracer->weak.word[i];
-        bool card = i + 1 < tracer->weak.count && tracer->weak.word[i + 1] & 1;
-        enum gc_space space = gc_space(gc, off >> MM_BLOCK_SHIFT);
-        i += card;
-        if (card ? space == GC_LARGE : space != GC_TO)
-            note(gc, &gc->marker.weak, off);
-    }
-    for (size_t i = 0; i < tracer->ephemerons.count; i++)
-        if (gc_space(gc, tracer->ephemerons.word[i] >> MM_BLOCK_SHIFT) != GC_TO)
-            note(gc, &gc->marker.ephemerons, tracer->ephemerons.word[i]);
-}
-
 void weak_process(struct gc *gc)
 {
     gather(gc);
-    if (gc->marking && !gc->judging)
-        note_for_marker(gc);
     if (!gc->weak_table) {
         gc->weak_table = calloc(1, sizeof *gc->weak_table);
         if (!gc->weak_table) {

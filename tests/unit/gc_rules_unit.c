@@ -803,6 +803,71 @@ static void d12_sparse_blocks_are_emptied_when_a_marking_ends(void **state)
     rules_close();
 }
 
+/* A weak object that becomes old in a pause of a marking, and is met there only as the value of an ephemeron, is news to the end of the marking. */
+static void d10_weak_objects_behind_ephemerons_are_cleared_too(void **state)
+{
+    rules_open(LIMIT, 1);
+    root[0] = node_new(1);                                      /* the key */
+    root[1] = node_new(2);                                      /* what the weak reference knows */
+    collect(MORPH_COLLECT_MINOR);
+    root[2] = morph_new_array(me, weak_type, 1);
+    ((struct refs *)root[2])->ref[0] = root[1];
+    root[3] = morph_new_array(me, pair_type, 1);
+    morph_store(me, root[3], &((struct refs *)root[3])->ref[0], root[0]);
+    morph_store(me, root[3], &((struct refs *)root[3])->ref[1], root[2]);
+    root[1] = root[2] = NULL;
+    marking_begin();
+    marking_end();
+    struct refs *weak = ((struct refs *)root[3])->ref[1];
+    assert_int_equal(sim_space(weak), GC_OLD);
+    assert_null(weak->ref[0]);
+    rules_close();
+}
+
+/* Sparse old blocks: of 8,000 nodes every 40th is left, in root[1]. No thread fills them any more. */
+static void sparse_blocks_make(void)
+{
+    root[1] = morph_new_array(me, refs_type, 8000);
+    for (uint32_t i = 0; i < 8000; i++) {
+        struct node *node = node_new_old(i);
+        morph_store(me, root[1], &((struct refs *)root[1])->ref[i], i % 40 ? NULL : node);
+    }
+    collect(MORPH_COLLECT_MAJOR);
+    settle();
+}
+
+/* What is moved at the end of a marking marks what it refers to, though the marking had not come to it: it was met by way of a changed card of an
+ * object that nobody but an ephemeron knows. */
+static void d12_what_is_moved_keeps_what_it_refers_to(void **state)
+{
+    rules_open(LIMIT, 15);
+    sparse_blocks_make();
+    root[2] = morph_new_array(me, refs_type, 3000);             /* large, like the next: they stay where they are */
+    struct refs *large = morph_new_array(me, refs_type, 3000);
+    large->id = 7;
+    struct node *moved = ((struct refs *)root[1])->ref[4000];
+    morph_store(me, moved, &moved->a, large);
+    morph_store(me, root[2], &((struct refs *)root[2])->ref[0], moved);
+    root[5] = node_new(3);
+    morph_store(me, root[2], &((struct refs *)root[2])->ref[1], root[5]);       /* young, and stays so: this card is looked at in every pause */
+    morph_store(me, root[1], &((struct refs *)root[1])->ref[4000], NULL);
+    root[3] = node_new_old(1);
+    root[4] = morph_new_array(me, pair_type, 2000);
+    morph_store(me, root[4], &((struct refs *)root[4])->ref[0], root[3]);
+    morph_store(me, root[4], &((struct refs *)root[4])->ref[1], root[2]);
+    root[2] = NULL;
+    collect(MORPH_COLLECT_MINOR);               /* so that the ephemeron's own cards are clean */
+    marking_begin();
+    marking_end();
+    struct node *now = ((struct refs *)((struct refs *)root[4])->ref[1])->ref[0];
+    assert_ptr_not_equal(now, moved);
+    assert_int_equal(now->id, 4000);
+    assert_ptr_equal(now->a, large);
+    assert_int_equal(sim_space(large), GC_LARGE);
+    assert_int_equal(large->id, 7);
+    rules_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -831,6 +896,8 @@ int main(void)
         world_case(r2_what_is_born_old_while_marking_is_alive),
         world_case(d10_what_is_dead_at_the_beginning_goes),
         world_case(d12_sparse_blocks_are_emptied_when_a_marking_ends),
+        world_case(d10_weak_objects_behind_ephemerons_are_cleared_too),
+        world_case(d12_what_is_moved_keeps_what_it_refers_to),
     };
     return test_run(cases);
 }
