@@ -90,6 +90,7 @@ struct heap {
     uint32_t             trim_chunk;    /* where trimming goes on; mapped_chunks: nothing to trim */
     bool                 hot, closing, retry;
     bool                 asking;        /* a thread waits for the grant that is being made: it may wait for the budget */
+    uint32_t             turn;          /* the slot whose request is looked at first */
     uint64_t             active_ns;     /* last time it wanted something */
     uint64_t             rings, rings_since_ns, deaf_until_ns;
     struct heap         *hot_next, *all_next;

@@ -82,6 +82,7 @@ static bool answer_request(struct heap *heap, uint32_t index, struct mm_slot *sl
     cell.seq = seq;
     end->request_seen = seq;
     end->asks = kind;
+    heap->turn = index + 1;
     publish(heap, slot, end, &cell);
     return true;
 }
@@ -137,14 +138,18 @@ static bool young_ahead(struct heap *heap, struct mm_slot *slot, struct slot_end
 
 bool refill_serve(struct heap *heap, bool *ret_false_testimony)
 {
-    uint32_t high = minimum(mm_load_relaxed(&heap->control->slots_high), heap->slot_count);
+    uint32_t high = minimum(mm_load_relaxed(&heap->control->slots_high), heap->slot_count), first = heap->turn;
     bool any = false;
     heap->retry = false;
+    for (uint32_t n = 0; n < high && !*ret_false_testimony; n++) {
+        uint32_t i = (first + n) % high;
+        struct mm_slot *slot = mm_control_slot(heap->control, i);
+        any |= take_gives(heap, slot, &heap->slot[i], ret_false_testimony);
+        any |= answer_request(heap, i, slot, &heap->slot[i]);
+    }
     for (uint32_t i = 0; i < high && !*ret_false_testimony; i++) {
         struct mm_slot *slot = mm_control_slot(heap->control, i);
         struct slot_end *end = &heap->slot[i];
-        any |= take_gives(heap, slot, end, ret_false_testimony);
-        any |= answer_request(heap, i, slot, end);
         if (!heap->gc || gc_room_blocks(heap->gc) > heap->limit_blocks / 4)
             any |= grant_ahead(heap, slot, end);
         if (heap->gc)

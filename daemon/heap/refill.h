@@ -4,9 +4,10 @@
 
 #include "daemon/heap/heap.h"
 
-/* Serves every thread of the heap once: give-backs, requests, work ahead. True if there was anything to do. Sets heap->retry if a request
- * has to wait for the client to read its mail, and *ret_false_testimony if the client gave back what it does not have. A ring index out of
- * bounds counts as a full or an empty ring: whoever writes one only starves itself.
+/* Serves every thread of the heap once: give-backs and requests, beginning behind the thread that was answered last; then what threads will
+ * want next, from what those who asked have left. True if there was anything to do. Sets heap->retry if a request has to wait for the client to
+ * read its mail, and *ret_false_testimony if the client gave back what it does not have. A ring index out of bounds counts as a full or an empty
+ * ring: whoever writes one only starves itself.
  * Touches client memory: inside a guard. The heap's worker. */
 bool refill_serve(struct heap *heap, bool *ret_false_testimony);
 

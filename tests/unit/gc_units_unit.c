@@ -280,6 +280,41 @@ static void idle_rings_do_not_eat_the_nursery(void **state)
     sim_close();
 }
 
+/* More threads than the nursery has cells, all of which ask again at once: each has its turn. */
+static void young_memory_goes_round(void **state)
+{
+    enum { THREADS = 4 };
+    morph_thread *thread[THREADS];
+    unsigned cells[THREADS] = { 0 };
+    sim_open(&small);
+    for (unsigned i = 0; i < THREADS; i++) {
+        assert_int_equal(morph_thread_attach(sim.client, &thread[i]), 0);
+        assert_non_null(morph_new_bytes(thread[i], 100));
+        morph_native_enter(thread[i]);
+    }
+    for (unsigned round = 0; round < 4000; round++) {
+        for (unsigned i = 0; i < THREADS; i++) {
+            struct mm_slot *slot = mm_control_slot(sim.heap->control, i);
+            struct mm_cell cell;
+            uint32_t left;
+            while (mm_ring_take(slot, &cell, &left))
+                cells[i]++;
+            if (sim.heap->slot[i].request_seen == slot->request_seq)
+                morph__request_put(slot, MM_GRANT_YOUNG, 1, 1);
+        }
+        (void)sim_serve();
+    }
+    assert_null(sim.lie);
+    assert_true(sim.gc->cycles > 100);
+    for (unsigned i = 0; i < THREADS; i++)
+        assert_in_range(cells[i], cells[0] / 2, cells[0] * 2);
+    for (unsigned i = 0; i < THREADS; i++) {
+        morph_native_leave(thread[i]);
+        assert_int_equal(morph_thread_detach(thread[i]), 0);
+    }
+    sim_close();
+}
+
 /* stress=1 collects once for a request, whatever it is for, and then answers it. */
 static void stress_answers_every_kind_of_request(void **state)
 {
@@ -313,6 +348,7 @@ int main(void)
         world_case(root_sets_come_in_parts_and_in_order),
         world_case(a_grant_that_waits_for_the_first_thread_is_not_freed),
         world_case(idle_rings_do_not_eat_the_nursery),
+        world_case(young_memory_goes_round),
         world_case(stress_answers_every_kind_of_request),
     };
     return test_run(cases);

@@ -355,6 +355,19 @@ static void a_huge_wish_is_a_chunk_at_most(void **state)
     place_close(&place);
 }
 
+/* Nobody is refused what another one was given who did not ask. */
+static void who_asks_comes_before_who_wishes(void **state)
+{
+    thread_open(4 * MIB);
+    place.heap->control->slots_high = 2;
+    slot->wish_blocks = 32;
+    slot = mm_control_slot(place.heap->control, 1);
+    ask(MM_GRANT_RUN, 40, 40);
+    assert_true(serve());
+    assert_int_equal(taken().count, 40);
+    place_close(&place);
+}
+
 /* The last quarter of the bound is for those who ask. */
 static void ahead_only_under_three_quarters(void **state)
 {
@@ -446,6 +459,7 @@ int main(void)
         world_case(more_threads_than_slots_are_not_looked_at),
         world_case(a_wish_is_granted_ahead),
         world_case(a_huge_wish_is_a_chunk_at_most),
+        world_case(who_asks_comes_before_who_wishes),
         world_case(ahead_only_under_three_quarters),
         world_case(nobody_is_told_of_a_wish_that_cannot_be_met),
         world_case(who_drains_fast_gets_more_and_who_is_slow_gets_less),
