@@ -127,7 +127,7 @@ void *morph_new_hint(morph_thread *public_thread, morph_type type, enum morph_hi
     struct morph__thread *thread = morph__thread_of(public_thread);
     if (!thread || !type)
         return NULL;
-    if (hint == MORPH_HINT_NONE && type->bump_off)
+    if (hint == MORPH_HINT_NONE && mm_load_relaxed(&type->bump_off))
         hint = MORPH_HINT_LONG;
     return object_new(thread, type->header, mm_object_extent(mm_header_bytes(type->header)), hint);
 }
@@ -151,7 +151,7 @@ void *morph_new_array_slow(morph_thread *public_thread, morph_type public_type, 
     if (bytes == UINT64_MAX)
         return morph__thread_fail(thread, MORPH_ETOOLARGE);
     return object_new(thread, mm_header_make((uint32_t)bytes, (uint16_t)type->id, 0), mm_object_extent((uint32_t)bytes),
-                      public_type->bump_off ? MORPH_HINT_LONG : MORPH_HINT_NONE);
+                      mm_load_relaxed(&public_type->bump_off) ? MORPH_HINT_LONG : MORPH_HINT_NONE);
 }
 
 void *morph_new_bytes_slow(morph_thread *public_thread, uint64_t bytes)

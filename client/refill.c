@@ -99,7 +99,7 @@ int morph__ring_wait(struct morph__thread *thread)
         if (seen != head)
             break;
         (void)mm_park(&slot->ring_tail, seen, MM_PARK_SLICE_NS);
-        slot->waits++;
+        mm_store_relaxed(&slot->waits, slot->waits + 1);
         if (mm_load_acquire(&slot->ring_tail) != head)
             break;
         if ((r = morph__look_at_daemon(heap)) < 0)

@@ -81,7 +81,7 @@ static inline void *morph_bump_object(struct morph_bump *bump, uint64_t header, 
 
 static inline void *morph_new(morph_thread *thread, morph_type type)
 {
-    struct morph_bump *bump = (struct morph_bump *)((char *)thread + type->bump_off);
+    struct morph_bump *bump = (struct morph_bump *)((char *)thread + __atomic_load_n(&type->bump_off, __ATOMIC_RELAXED));
     void *object = MORPH__FAST ? morph_bump_object(bump, type->header, type->extent_bytes) : NULL;
     return MORPH_LIKELY(object != NULL) ? object : morph_new_slow(thread, type);
 }
@@ -91,7 +91,7 @@ static inline void *morph_new_array(morph_thread *thread, morph_type type, uint6
     if (MORPH__FAST && MORPH_LIKELY(elements < MORPH_SMALL_BYTES)) {
         uint64_t bytes = (uint32_t)type->header + elements * type->element_bytes;       /* at most 2^20 + 2^14 * 2^16 */
         uint64_t extent = (bytes + MORPH_HEADER_BYTES + MORPH_GRANULE_BYTES - 1) & ~(uint64_t)(MORPH_GRANULE_BYTES - 1);
-        struct morph_bump *bump = (struct morph_bump *)((char *)thread + type->bump_off);
+        struct morph_bump *bump = (struct morph_bump *)((char *)thread + __atomic_load_n(&type->bump_off, __ATOMIC_RELAXED));
         if (MORPH_LIKELY(extent <= MORPH_SMALL_BYTES)) {
             void *object = morph_bump_object(bump, (type->header & ~(uint64_t)UINT32_MAX) | bytes, extent);
             if (MORPH_LIKELY(object != NULL))
