@@ -53,16 +53,18 @@ static int limit_ask(struct morph_heap *heap, uint64_t bytes)
     return r;
 }
 
-/* Spare runs, and what was granted ahead to this thread, count against the bound and are of no use now: back with them, through a slot of our own. */
-static void spare_give(struct morph_heap *heap, struct morph__thread *mine)
+/* Spare runs, and what was granted ahead to this thread, count against the bound and are of no use now: back with them, through a slot of our own.
+ * False if there was nothing. */
+static bool spare_give(struct morph_heap *heap, struct morph__thread *mine)
 {
     struct morph__thread *quiet;
     for (; mine && !heap->collected; mine = mine->mine_next)
         morph__ring_drain(mine);
     if (morph__thread_attach_quiet(heap, &quiet) < 0)
-        return;                         /* no slot left: they stay */
-    morph__spare_give(quiet);
+        return false;                   /* no slot left: they stay */
+    bool any = morph__spare_give(quiet);
     morph__thread_detach_quiet(quiet);
+    return any;
 }
 
 int morph_heap_set_limit(morph_heap *heap, uint64_t limit_bytes)
@@ -73,9 +75,12 @@ int morph_heap_set_limit(morph_heap *heap, uint64_t limit_bytes)
     if (r < 0)
         return r;
     struct morph__thread *mine = morph__native_begin(heap);
-    if (limit_bytes < morph__limit_bytes(heap))
-        spare_give(heap, mine);
+    bool lower = limit_bytes < morph__limit_bytes(heap);
+    if (lower)
+        (void)spare_give(heap, mine);
     r = limit_ask(heap, limit_bytes);
+    if (r == MORPH_EINUSE && lower && spare_give(heap, mine))
+        r = limit_ask(heap, limit_bytes);       /* granted ahead while we gave back; with the answer that has ended */
     morph__native_end(mine);
     return r;
 }
