@@ -126,9 +126,9 @@ static void on_help(struct job *job)
 
 void gc_help_prepare(struct gc *gc)
 {
-    const struct receipt *last = &gc->last;             /* END is short, and is made alone */
+    const struct receipt *last = &gc->last;
     uint64_t moved = last->copied_bytes + last->promoted_bytes + last->marked_bytes;
-    bool parallel = others.workers > 1 && gc->pause != PAUSE_END && (moved > WORTH_BYTES || gc->pause != PAUSE_MINOR || CONFIG(stress));
+    bool parallel = others.workers > 1 && (moved > WORTH_BYTES || gc->pause != PAUSE_MINOR || CONFIG(stress));
     pthread_mutex_lock(&gc->lock);
     gc->tracers = parallel ? others.workers : 1;
     gc->helped = 0;
