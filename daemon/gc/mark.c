@@ -130,11 +130,15 @@ void mark_end(struct gc *gc)
     while (marker->ephemerons.count)
         if (!stack_push_grow(&tracer->ephemerons, marker->ephemerons.word[--marker->ephemerons.count]))
             mm_store_relaxed(&gc->lie, "no memory for its weak objects");
+    pthread_mutex_lock(&gc->lock);                      /* helpers are idle, and look at their tracers under it */
     for (unsigned i = 0; i < gc->tracers; i++) {
+        if (i)
+            marked_move(tracer, &gc->tracer[i]);        /* what evacuated objects refer to */
         gc->tracer[i].mark_settled = true;
         gc->tracer[i].mark_copies = true;               /* what finalizers and ephemerons bring back */
         gc->tracer[i].young_settled = false;
     }
+    pthread_mutex_unlock(&gc->lock);
     gc->receipt.mark_ns = gc->mark_ns;
     gc->receipt.mark_slices = gc->mark_slices;
     gc->receipt.mark_elapsed_ns = os.now_ns() - gc->mark_began_ns;
@@ -156,6 +160,7 @@ void mark_cancel(struct gc *gc)
             struct gc_block *side = gc_block(gc, b);
             memset(side->mark, 0, sizeof side->mark);
             memset(side->line_mark, 0, sizeof side->line_mark);
+            side->live_bytes = 0;
             memset(side->done, 0, sizeof side->done);
             gc_flag_clear(side, GC_RESCAN);
         }

@@ -166,6 +166,47 @@ static void regions_give_back_what_they_did_not_use(void **state)
     sim_close();
 }
 
+static void object_put(uint64_t off, uint32_t extent)
+{
+    *(uint64_t *)(sim.heap->view.base + off) = mm_header_make(extent - MM_HEADER_BYTES, 0, MM_BORN);
+    gc_bit_set(gc_block(sim.gc, (uint32_t)(off >> MM_BLOCK_SHIFT))->start, trace_granule(off));
+}
+
+/* Three free lines between two objects that reach into the lines around them: the hole is as long as it is, whoever's header lies. */
+static void holes_begin_and_end_with_their_neighbours(void **state)
+{
+    static const struct { uint32_t extent; bool unborn, believed; } header[] = {
+        { 320, false, true }, { 336, false, true }, { 512, false, true }, { 256, false, false },            /* not in line 1 at all */
+        { 528, false, false }, { MM_BLOCK_BYTES + 16, false, false }, { 320, true, false },
+    };
+    for (unsigned i = 0; i < sizeof header / sizeof header[0]; i++) {
+        sim_open(&small);
+        struct gc *gc = sim.gc;
+        struct gc_tracer *tracer = &gc->tracer[0];
+        enum gc_to_kind old = TO_OLD;
+        gc->from_count = 100;
+        trace_types_refresh(gc);
+        uint64_t base = region_alloc(tracer, &old, 256);
+        object_put(base, 320);
+        object_put(base + 5 * MM_LINE_BYTES + 64, 48);
+        regions_close(gc, true);
+        struct gc_block *side = gc_block(gc, (uint32_t)(base >> MM_BLOCK_SHIFT));
+        gc_bits_set(side->line, 0, MM_BLOCK_LINES);
+        gc_bits_clear(side->line, 2, 5);
+        gc->old_free_lines = 3;
+        *(uint64_t *)(sim.heap->view.base + base) = mm_header_make(header[i].extent - MM_HEADER_BYTES, 0, 0) ^ (uint64_t)(header[i].unborn ? MM_BORN : 0) << 56;
+        uint64_t begin = base + (header[i].believed ? header[i].extent : 2 * MM_LINE_BYTES), end = base + 5 * MM_LINE_BYTES + 64;
+        uint64_t got = region_alloc(tracer, &old, end - begin);
+        if (got != begin)
+            fail_msg("header %u: hole at %llu, not at %llu", i, (unsigned long long)(got - base), (unsigned long long)(begin - base));
+        object_put(begin, (uint32_t)(end - begin));
+        regions_close(gc, true);
+        for (uint32_t line = 0; line < MM_BLOCK_LINES; line++)
+            assert_true(gc_bit(side->line, line));                      /* also the one with the neighbour in it */
+        sim_close();
+    }
+}
+
 static void a_full_survivor_space_promotes(void **state)
 {
     sim_open(&small);
@@ -186,6 +227,30 @@ static void a_full_survivor_space_promotes(void **state)
     assert_int_equal(survivors, MM_BLOCK_BYTES / 256);
     assert_int_equal(old, MM_BLOCK_BYTES / 256);
     assert_int_equal(gc->survivor_blocks, 1);
+    sim_close();
+}
+
+/* ---- Marking ---- */
+
+/* What helpers have marked and not scanned, when a marking ends, is not forgotten with them. */
+static void the_end_of_a_marking_gathers_what_is_left(void **state)
+{
+    sim_open(&small);
+    struct gc *gc = sim.gc;
+    gc->tracers = 3;
+    assert_true(mark_begin(gc));
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(stack_reserve(&gc->tracer[i].marked, 4096));
+        stack_push(&gc->tracer[i].marked, 16 * i);
+    }
+    stack_push(&gc->marker.marked, 48);
+    mark_end(gc);
+    assert_int_equal(gc->tracer[0].marked.count, 4);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(gc->tracer[i].marked.count, i ? 0 : 4);
+        assert_true(gc->tracer[i].mark_settled);
+    }
+    gc->tracer[0].marked.count = 0;
     sim_close();
 }
 
@@ -344,7 +409,9 @@ int main(void)
         test_case(stacks_keep_what_is_in_them),
         world_case(addresses_are_judged),
         world_case(regions_give_back_what_they_did_not_use),
+        world_case(holes_begin_and_end_with_their_neighbours),
         world_case(a_full_survivor_space_promotes),
+        world_case(the_end_of_a_marking_gathers_what_is_left),
         world_case(root_sets_come_in_parts_and_in_order),
         world_case(a_grant_that_waits_for_the_first_thread_is_not_freed),
         world_case(idle_rings_do_not_eat_the_nursery),
