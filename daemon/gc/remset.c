@@ -27,14 +27,20 @@ static void card_note(struct gc *gc, uint64_t card)
         trace_carry(&gc->tracer[0], card << MM_CARD_SHIFT);
 }
 
-/* Some log was full: the bytes of all old blocks say which cards changed. */
+/* Some log was full: the bytes of all old blocks say which cards changed, nearly all of them that theirs did not. */
 static void bytes_drain(struct gc *gc)
 {
+    const uint64_t ones = UINT64_MAX / 255, *word = (const uint64_t *)cards(gc);
     uint64_t blocks = (uint64_t)gc->heap->mapped_chunks * MM_CHUNK_BLOCKS;
-    for (uint64_t block = 0; block < blocks; block++)
-        for (uint64_t card = block * GC_BLOCK_CARDS; space_is_old(gc, block) && card < (block + 1) * GC_BLOCK_CARDS; card++)
-            if (mm_load_relaxed(&cards(gc)[card]) == MM_CARD_DIRTY)
-                card_note(gc, card);
+    for (uint64_t block = 0; block < blocks; block++, word += GC_BLOCK_CARDS / 8)
+        for (unsigned w = 0; space_is_old(gc, block) && w < GC_BLOCK_CARDS / 8; w++) {
+            uint64_t bytes = mm_load_relaxed(&word[w]);
+            if (bytes == ones * MM_CARD_CLEAN)
+                continue;
+            for (unsigned i = 0; i < 8; i++)
+                if ((bytes >> 8 * i & 0xff) == MM_CARD_DIRTY)
+                    card_note(gc, block * GC_BLOCK_CARDS + w * 8 + i);
+        }
 }
 
 void remset_drain(struct gc *gc)
@@ -60,27 +66,13 @@ void remset_drain(struct gc *gc)
 
 /* ---- Cards ---- */
 
-/* The object that begins before `granule` of a block and may reach beyond it; false: none begins before it. */
-static bool start_before(const uint64_t *starts, uint32_t granule, uint32_t *ret)
-{
-    uint32_t word = granule / 64;
-    uint64_t bits = starts[word] & (((uint64_t)1 << (granule % 64)) - 1);
-    while (!bits) {
-        if (word == 0)
-            return false;
-        bits = starts[--word];
-    }
-    *ret = word * 64 + 63 - (uint32_t)__builtin_clzll(bits);
-    return true;
-}
-
 /* `marked`: only objects that are. */
 static void old_card_scan(struct gc *gc, uint32_t block, uint32_t card, bool marked)
 {
     const uint64_t *starts = marked ? gc_block(gc, block)->mark : gc_starts(gc_block(gc, block));
     uint64_t base = gc_off(block), from = base + card * MM_CARD_BYTES, to = from + MM_CARD_BYTES;
     uint32_t first = card * (MM_CARD_BYTES / MM_GRANULE_BYTES), granule;
-    if (start_before(starts, first, &granule)) {
+    if (gc_start_before(starts, first, &granule)) {
         uint64_t off = base + granule * MM_GRANULE_BYTES;
         if (off + mm_object_extent(mm_header_bytes(trace_header(gc, off))) > from)
             trace_old_object(&gc->tracer[0], off, from, to);
@@ -112,6 +104,15 @@ void remset_trace_card(struct gc *gc, uint32_t block, uint32_t card, bool marked
         old_card_scan(gc, block, card, marked);
 }
 
+void remset_fetch_card(const struct gc *gc, uint32_t block, uint32_t first, uint64_t cards)
+{
+    if (!cards)
+        return;
+    const char *at = gc->heap->view.base + gc_off(block) + (first + (uint32_t)__builtin_ctzll(cards)) * MM_CARD_BYTES;
+    for (unsigned i = 0; i < MM_CARD_BYTES / 64; i++)
+        __builtin_prefetch(at + i * 64);
+}
+
 /* Scans one carried card. What it finds young carries the card again. */
 static void card_trace(struct gc *gc, uint32_t block, uint32_t card)
 {
@@ -133,8 +134,10 @@ void remset_trace(struct gc *gc)
     for (uint32_t i = 0; i < chunks; i++)
         for (uint32_t block = chunk[i] * MM_CHUNK_BLOCKS; block < (chunk[i] + 1) * MM_CHUNK_BLOCKS; block++)
             for (uint32_t w = 0; w < GC_BLOCK_CARDS / 64; w++)
-                for (uint64_t bits = gc_block(gc, block)->carry[w]; bits; bits &= bits - 1)
+                for (uint64_t bits = gc_block(gc, block)->carry[w]; bits; bits &= bits - 1) {
+                    remset_fetch_card(gc, block, w * 64, bits & (bits - 1));
                     card_trace(gc, block, w * 64 + (uint32_t)__builtin_ctzll(bits));
+                }
 }
 
 /* A marking visits every live old object anyway: what is carried is found anew, and what dead objects refer to is not kept alive. */
@@ -169,9 +172,11 @@ static uint32_t hole_walk(struct gc *gc, const struct gc_grant *grant, uint32_t 
             break;
         }
         gc_bit_set(side->start, at / MM_GRANULE_BYTES);
+        side->used_bytes += (uint32_t)extent;
         if (gc->mark_state != MARK_NONE) {              /* born since the marking began: alive (R2) */
             gc_bit_set(side->mark, at / MM_GRANULE_BYTES);
             gc_bits_set(side->line_mark, at / MM_LINE_BYTES, (at + (uint32_t)extent - 1) / MM_LINE_BYTES + 1);
+            side->live_bytes += (uint32_t)extent;
             gc->mark_promoted_bytes += extent;
         }
         at += (uint32_t)extent;
@@ -219,7 +224,7 @@ static void grant_end(struct gc *gc, uint32_t index)
     gc->grant[index] = gc->grant[--gc->grants];
     gc_block(gc, block)->flags &= (uint8_t)~GC_GRANTED;
     heap_block_set_state(gc->heap, block, MM_BLOCK_OLD);
-    reclaim_list(gc, block);
+    reclaim_list(gc, block, false);
 }
 
 /* Is a block still in a ring, untaken? */
