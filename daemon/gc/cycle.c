@@ -34,6 +34,19 @@ void gc_bits_clear(uint64_t *bits, uint32_t from, uint32_t to)
         gc_bit_clear(bits, i);
 }
 
+bool gc_start_before(const uint64_t *starts, uint32_t granule, uint32_t *ret_granule)
+{
+    uint32_t word = granule / 64;
+    uint64_t bits = starts[word] & (((uint64_t)1 << (granule % 64)) - 1);
+    while (!bits) {
+        if (word == 0)
+            return false;
+        bits = starts[--word];
+    }
+    *ret_granule = word * 64 + 63 - (uint32_t)__builtin_clzll(bits);
+    return true;
+}
+
 /* Zero pages until touched: what a heap does not use of its reserve costs nothing. */
 static void *table_make(uint64_t entries, size_t bytes)
 {

@@ -15,7 +15,7 @@
 
 #include "daemon/gc/trace.h"
 
-#define SPARSE_LINES   (MM_BLOCK_LINES * 3 / 4)         /* more taken ones are not worth the copying */
+#define SPARSE_BYTES   (MM_BLOCK_BYTES * 3 / 4)         /* blocks with more in them are not worth the copying */
 
 #define CHOOSE_FACTOR  2u                               /* chosen when a marking begins, of what can be moved when it ends */
 #define FIRST_RATE       (1u << 20)                     /* bytes a millisecond, until one was measured */
@@ -23,7 +23,7 @@
 #define FIRST_TARGET_US  10000u                         /* of a heap that has none */
 #define RATE_LEAST_BYTES (128u << 10)                   /* less says little about how fast it goes */
 
-struct candidate { uint32_t block, lines, usable; };
+struct candidate { uint32_t block, bytes, usable; };
 
 static uint32_t lines_taken(const struct gc_block *side)
 {
@@ -33,38 +33,38 @@ static uint32_t lines_taken(const struct gc_block *side)
     return taken;
 }
 
-/* Free lines in holes of at least four, that most objects fit into; a hole across two words counts in its parts. */
-static uint32_t lines_usable(const struct gc_block *side)
+/* Bytes of free lines in holes of at least four, that most objects fit into; a hole across two words counts in its parts. */
+static uint32_t bytes_usable(const struct gc_block *side)
 {
     uint32_t usable = 0;
     for (unsigned i = 0; i < MM_BLOCK_LINES / 64; i++) {
         uint64_t free = ~side->line[i], begin = free & free >> 1 & free >> 2 & free >> 3;
         usable += (uint32_t)__builtin_popcountll(begin | begin << 1 | begin << 2 | begin << 3);
     }
-    return usable;
+    return usable * MM_LINE_BYTES;
 }
 
-static int by_lines(const void *a, const void *b)
+static int by_bytes(const void *a, const void *b)
 {
     const struct candidate *left = a, *right = b;
-    return left->lines != right->lines ? (left->lines < right->lines ? -1 : 1) : left->block < right->block ? -1 : left->block > right->block;
+    return left->bytes != right->bytes ? (left->bytes < right->bytes ? -1 : 1) : left->block < right->block ? -1 : left->block > right->block;
 }
 
-/* All blocks that could be emptied, sparse ones first; and the usable lines of all old blocks. */
-static uint32_t candidates(struct gc *gc, struct candidate *candidate, uint64_t *ret_usable_lines)
+/* All blocks that could be emptied, sparse ones first; and what is usable of all old blocks. */
+static uint32_t candidates(struct gc *gc, struct candidate *candidate, uint64_t *ret_usable_bytes)
 {
     uint32_t count = 0, blocks = gc->heap->mapped_chunks * MM_CHUNK_BLOCKS;
-    *ret_usable_lines = 0;
+    *ret_usable_bytes = 0;
     for (uint32_t b = 0; b < blocks; b++) {
         const struct gc_block *side = gc->space[b] == GC_OLD ? gc_block(gc, b) : NULL;
         if (!side || side->flags & (GC_GRANTED | GC_REGION | GC_UNSWEPT))
             continue;
-        uint32_t lines = lines_taken(side), usable = lines_usable(side);
-        *ret_usable_lines += usable;
-        if (lines <= SPARSE_LINES)
-            candidate[count++] = (struct candidate){ b, lines, usable };
+        uint32_t usable = bytes_usable(side);
+        *ret_usable_bytes += usable;
+        if (side->used_bytes <= SPARSE_BYTES)
+            candidate[count++] = (struct candidate){ b, side->used_bytes, usable };
     }
-    qsort(candidate, count, sizeof *candidate, by_lines);
+    qsort(candidate, count, sizeof *candidate, by_bytes);
     return count;
 }
 
@@ -83,11 +83,12 @@ static void pinned_stay(struct gc *gc)
 /* The chosen ones are not to be filled meanwhile. */
 static void unlist(struct gc *gc)
 {
-    uint32_t left = 0;
+    uint32_t left = 0, crumbs = 0;
     for (uint32_t i = 0; i < gc->listed_count; i++) {
         uint32_t block = gc->listed[i];
         if (gc->space[block] != GC_EVAC) {
             gc->listed[left++] = block;
+            crumbs += i < gc->crumbs;
             continue;
         }
         gc_flag_clear(gc_block(gc, block), GC_LISTED);
@@ -95,17 +96,18 @@ static void unlist(struct gc *gc)
         heap_block_set_state(gc->heap, block, MM_BLOCK_OLD);
     }
     gc->listed_count = left;
+    gc->crumbs = crumbs;
 }
 
 /* Takes candidates, the first ones first, as long as what is in them fits what is free elsewhere: a block of which one object stays is not gained. */
-static void take(struct gc *gc, const struct candidate *candidate, uint32_t count, uint64_t usable_lines, uint64_t most_lines)
+static void take(struct gc *gc, const struct candidate *candidate, uint32_t count, uint64_t usable_bytes, uint64_t most_bytes)
 {
-    uint64_t room = heap_limit_left(gc->heap) * MM_BLOCK_LINES, moved = 0;
+    uint64_t room = heap_limit_left(gc->heap) << MM_BLOCK_SHIFT, moved = 0;
     uint32_t chosen = 0;
     for (; chosen < count; chosen++) {
-        usable_lines -= candidate[chosen].usable;
-        moved += candidate[chosen].lines;
-        if (moved > usable_lines / 4 + room / 8 * 7 || moved > most_lines)
+        usable_bytes -= candidate[chosen].usable;
+        moved += candidate[chosen].bytes;
+        if (moved > usable_bytes / 4 + room / 8 * 7 || moved > most_bytes)
             break;
         gc->space[candidate[chosen].block] = GC_EVAC;
     }
@@ -116,24 +118,24 @@ static void take(struct gc *gc, const struct candidate *candidate, uint32_t coun
             gc->evac[gc->evac_count++] = candidate[i].block;
 }
 
-/* Lines that can be moved in half of the pause target; where hardly a free block is left, in a few times as long, since a compaction of everything,
+/* Bytes that can be moved in half of the pause target; where hardly a free block is left, in a few times as long, since a compaction of everything,
  * which would come next, takes far longer. */
-static uint64_t affordable_lines(const struct gc *gc)
+static uint64_t affordable_bytes(const struct gc *gc)
 {
     uint64_t rate = gc->evac_rate ? gc->evac_rate : FIRST_RATE, target_us = gc->pause_target_ns ? gc->pause_target_ns / 1000 : FIRST_TARGET_US;
     bool tight = heap_limit_left(gc->heap) < gc->heap->limit_blocks / 10;
-    return rate * (target_us / 2) / 1000 * (tight ? TIGHT_FACTOR : 1) / MM_LINE_BYTES + 1;
+    return rate * (target_us / 2) / 1000 * (tight ? TIGHT_FACTOR : 1) + 1;
 }
 
 void evac_choose(struct gc *gc)
 {
-    uint64_t usable_lines;
+    uint64_t usable_bytes;
     struct candidate *candidate = malloc((gc->old_blocks + 1) * sizeof *candidate);
     if (!candidate)
         return;                                 /* no memory to choose in: nothing is moved */
-    uint32_t count = candidates(gc, candidate, &usable_lines);
+    uint32_t count = candidates(gc, candidate, &usable_bytes);
     bool later = gc->pause == PAUSE_BEGIN;
-    take(gc, candidate, count, usable_lines, later ? affordable_lines(gc) * CHOOSE_FACTOR : UINT64_MAX);
+    take(gc, candidate, count, usable_bytes, later ? affordable_bytes(gc) * CHOOSE_FACTOR : UINT64_MAX);
     gc->recording = later && gc->evac_count;
     gc->evacuating = !later && gc->evac_count;
     free(candidate);
@@ -143,21 +145,17 @@ void evac_choose(struct gc *gc)
 void evac_settle(struct gc *gc)
 {
     struct candidate *candidate = malloc((gc->evac_count + 1) * sizeof *candidate);
-    uint64_t room = heap_limit_left(gc->heap) * MM_BLOCK_LINES / 8 * 7, most = affordable_lines(gc), moved = 0;
+    uint64_t room = (heap_limit_left(gc->heap) << MM_BLOCK_SHIFT) / 8 * 7, most = affordable_bytes(gc), moved = 0;
     uint32_t count = candidate ? gc->evac_count : 0, kept = 0;
     for (uint32_t i = 0; i < gc->evac_count; i++) {
-        struct gc_block *side = gc_block(gc, gc->evac[i]);
-        uint32_t lines = 0;
-        for (unsigned w = 0; w < MM_BLOCK_LINES / 64; w++)
-            lines += (uint32_t)__builtin_popcountll(side->line_mark[w]);
         gc->space[gc->evac[i]] = GC_OLD;
         if (candidate)
-            candidate[i] = (struct candidate){ gc->evac[i], lines, 0 };
+            candidate[i] = (struct candidate){ gc->evac[i], gc_block(gc, gc->evac[i])->live_bytes, 0 };
     }
     if (count)
-        qsort(candidate, count, sizeof *candidate, by_lines);
-    for (uint32_t i = 0; i < count && (moved += candidate[i].lines) <= most && moved <= room; i++)
-        if (candidate[i].lines <= SPARSE_LINES)
+        qsort(candidate, count, sizeof *candidate, by_bytes);
+    for (uint32_t i = 0; i < count && (moved += candidate[i].bytes) <= most && moved <= room; i++)
+        if (candidate[i].bytes <= SPARSE_BYTES)
             gc->space[candidate[i].block] = GC_EVAC;
     pinned_stay(gc);
     for (uint32_t i = 0; i < count; i++)
@@ -165,6 +163,7 @@ void evac_settle(struct gc *gc)
             struct gc_block *side = gc_block(gc, candidate[i].block);
             memset(side->mark, 0, sizeof side->mark);           /* from here on: carried out; what is not reached in this pause is dead */
             memset(side->line_mark, 0, sizeof side->line_mark);
+            side->live_bytes = 0;
             memset(side->done, 0, sizeof side->done);
             gc->evac[kept++] = candidate[i].block;
         }
@@ -193,6 +192,7 @@ static void block_trace_edges(struct gc *gc, uint32_t block)
     for (uint32_t w = 0; w < GC_BLOCK_CARDS / 64; w++)
         for (uint64_t *cards = &gc->edges[block].card[w]; *cards; *cards &= *cards - 1)
             if (gc->evacuating && gc->space[block] != GC_EVAC) {
+                remset_fetch_card(gc, block, w * 64, *cards & (*cards - 1));
                 remset_trace_card(gc, block, w * 64 + (uint32_t)__builtin_ctzll(*cards), true);
                 gc->receipt.cards++;
             }
@@ -230,7 +230,7 @@ void evac_forget(struct gc *gc)
 {
     for (uint32_t i = 0; i < gc->evac_count; i++) {
         gc->space[gc->evac[i]] = GC_OLD;
-        reclaim_list(gc, gc->evac[i]);          /* its holes may be filled again */
+        reclaim_list(gc, gc->evac[i], false);          /* its holes may be filled again */
     }
     if (gc->recording)
         memset(gc->edges, 0, gc->heap->mapped_chunks * MM_CHUNK_BLOCKS * sizeof *gc->edges);

@@ -34,6 +34,7 @@
 #include "daemon/heap/types.h"
 
 #define GC_BLOCK_GRANULES  (MM_BLOCK_BYTES / MM_GRANULE_BYTES)      /* 4096 */
+#define GC_LINE_GRANULES   (MM_LINE_BYTES / MM_GRANULE_BYTES)       /* 16 */
 #define GC_QUEUE        16u           /* a power of two */
 #define GC_GREY_SETTLED 16384u        /* slots of old objects that may wait on one stack */
 #define GC_NO_SLOT      UINT64_MAX
@@ -71,6 +72,8 @@ struct gc_block {
     uint64_t line[MM_BLOCK_LINES / 64];         /* taken */
     uint64_t line_mark[MM_BLOCK_LINES / 64];    /* live, as this marking has found so far */
     uint64_t carry[GC_BLOCK_CARDS / 64];        /* cards to be scanned at the next minor collection */
+    uint32_t used_bytes;                        /* old: of objects, as the last marking found and what was put there since; about */
+    uint32_t live_bytes;                        /* old: of marked objects, as this marking has found so far */
     uint32_t large_head;                        /* LARGE: block of the object's header */
     uint32_t large_blocks;                      /* LARGE, of the head: how many */
     uint8_t  flags;                             /* enum gc_block_flag */
@@ -120,7 +123,7 @@ struct gc_stack {
 enum gc_to_kind { TO_SURVIVOR, TO_OLD, TO_FRESH, GC_TO_KINDS };
 
 /* Where copies go. `at` == `end`: none open. Offsets in the reserve. */
-struct gc_region { uint64_t at, end; uint32_t block; };
+struct gc_region { uint64_t at, end; uint32_t block; uint64_t begin; };
 
 /* What waits in a tracer's queue: the object at `off`, which the slot at `slot` refers to; GC_NO_SLOT: a marked one, to be scanned. */
 struct gc_waiting { uint64_t slot, off; };
@@ -209,7 +212,8 @@ struct gc {
     uint64_t  old_since_bytes;          /* became old since the last marking ended */
 
     /* Old blocks. */
-    uint32_t *listed, listed_count;     /* swept blocks with free lines; a stack */
+    uint32_t *listed, listed_count;     /* swept blocks with free lines: the first `crumbs` of them have been passed through by longer objects */
+    uint32_t crumbs;
     uint32_t *unswept, unswept_count;   /* marked blocks not yet reclaimed; a stack */
     struct gc_grant *grant;
     uint32_t  grants, grant_room;
@@ -341,6 +345,9 @@ void gc_bits_clear(uint64_t *bits, uint32_t from, uint32_t to);
 
 /* Where objects of an old block start. */
 static inline const uint64_t *gc_starts(const struct gc_block *side) { return side->flags & GC_UNSWEPT ? side->mark : side->start; }
+
+/* The object of a block that begins before `granule` and may reach beyond it; false: none begins before it. */
+bool gc_start_before(const uint64_t *starts, uint32_t granule, uint32_t *ret_granule);
 
 /* The card bytes of a block become `value`. */
 void gc_cards_fill(struct gc *gc, uint32_t block, uint32_t blocks, uint8_t value);

@@ -42,7 +42,7 @@ static bool old_has_grown(const struct gc *gc)
 {
     uint64_t limit = gc->heap->limit_blocks;
     return gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT >= gc->start_blocks ||
-           (heap_limit_left(gc->heap) < limit / 10 && gc->old_since_bytes >> MM_BLOCK_SHIFT > limit / 32);
+           (gc_room_blocks(gc) < gc->young_blocks + limit / 50 && gc->old_since_bytes >> MM_BLOCK_SHIFT > limit / 32);
 }
 
 static void request_for_nursery(struct gc *gc)
@@ -181,7 +181,7 @@ static bool grant_note(struct gc *gc, uint32_t slot, uint32_t block, const uint6
 /* The holes of a block that has one for `bytes`. 0 and the cell, or -1: there is none. */
 static int holes_take(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)
 {
-    uint32_t block = reclaim_take_listed(gc, bytes ? (bytes + MM_LINE_BYTES - 1) / MM_LINE_BYTES : 1);
+    uint32_t block = reclaim_take_listed(gc, bytes, reclaim_fits_lines);
     if (block == UINT32_MAX)
         return -1;
     struct gc_block *side = gc_block(gc, block);
@@ -189,7 +189,7 @@ static int holes_take(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_ce
     for (unsigned i = 0; i < MM_BLOCK_LINES / 64; i++)
         holes[i] = ~side->line[i];
     if (!grant_note(gc, slot, block, holes)) {
-        reclaim_list(gc, block);
+        reclaim_list(gc, block, false);
         return -1;
     }
     gc->taken_blocks++;

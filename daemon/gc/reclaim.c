@@ -46,7 +46,7 @@ void reclaim_free_block(struct gc *gc, uint32_t block)
 
 /* ---- Blocks with free lines ---- */
 
-void reclaim_list(struct gc *gc, uint32_t block)
+void reclaim_list(struct gc *gc, uint32_t block, bool crumbs)
 {
     struct gc_block *side = gc_block(gc, block);
     if (side->flags & (GC_GRANTED | GC_REGION | GC_UNSWEPT | GC_LISTED))
@@ -62,39 +62,60 @@ void reclaim_list(struct gc *gc, uint32_t block)
     heap_block_set_state(gc->heap, block, MM_BLOCK_RECYCLABLE);
     side->flags |= GC_LISTED;
     gc->old_free_lines += lines;
-    gc->listed[gc->listed_count++] = block;
+    uint32_t at = gc->listed_count++;
+    if (crumbs) {
+        gc->listed[at] = gc->listed[gc->crumbs];
+        at = gc->crumbs++;
+    }
+    gc->listed[at] = block;
 }
 
-/* Has the block `lines` free lines in a row? */
-static bool hole_fits(const struct gc_block *side, uint32_t lines)
+static uint32_t unlist(struct gc *gc, uint32_t i)
 {
-    uint32_t row = 0;
+    uint32_t block = gc->listed[i];
+    struct gc_block *side = gc_block(gc, block);
+    if (i < gc->crumbs) {
+        gc->listed[i] = gc->listed[--gc->crumbs];
+        i = gc->crumbs;
+    }
+    gc->listed[i] = gc->listed[--gc->listed_count];
+    side->flags &= (uint8_t)~GC_LISTED;
+    gc->old_free_lines -= free_lines(side);
+    heap_block_set_state(gc->heap, block, MM_BLOCK_OLD);
+    return block;
+}
+
+bool reclaim_fits_lines(const struct gc *gc, uint32_t block, uint64_t extent)
+{
+    const struct gc_block *side = gc_block(gc, block);
+    uint32_t lines = (uint32_t)((extent + MM_LINE_BYTES - 1) / MM_LINE_BYTES), row = 0;
     for (uint32_t line = 0; line < MM_BLOCK_LINES && row < lines; line++)
         row = gc_bit(side->line, line) ? 0 : row + 1;
     return row >= lines;
 }
 
-uint32_t reclaim_take_listed(struct gc *gc, uint32_t lines)
+/* The last one of [from, to) that fits. */
+static uint32_t look(struct gc *gc, uint32_t from, uint32_t to, uint64_t extent, reclaim_fits *fits, uint32_t *looks)
 {
-    uint32_t looked = 0;
-    for (uint32_t i = gc->listed_count; looked < LIST_LOOKS; looked++) {
-        while (i == 0) {                /* all are looked at: is there one more to be swept? */
-            uint32_t before = gc->listed_count;
-            if (!reclaim_sweep_step(gc))
-                return UINT32_MAX;
-            i = gc->listed_count > before ? gc->listed_count : 0;
-        }
-        uint32_t block = gc->listed[--i];
-        struct gc_block *side = gc_block(gc, block);
-        if (lines > 1 && !hole_fits(side, lines))
-            continue;
-        gc->listed[i] = gc->listed[--gc->listed_count];
-        side->flags &= (uint8_t)~GC_LISTED;
-        gc->old_free_lines -= free_lines(side);
-        heap_block_set_state(gc->heap, block, MM_BLOCK_OLD);
-        return block;
+    while (to > from && *looks) {
+        (*looks)--;
+        if (fits(gc, gc->listed[--to], extent))
+            return unlist(gc, to);
     }
     return UINT32_MAX;
+}
+
+/* Longer objects pass through each block once and leave crumbs, which are for the others, who so leave the long holes alone. */
+uint32_t reclaim_take_listed(struct gc *gc, uint64_t extent, reclaim_fits *fits)
+{
+    uint32_t looks = LIST_LOOKS, block;
+    if (extent <= MM_LINE_BYTES && gc->crumbs)
+        return unlist(gc, gc->crumbs - 1);
+    do {
+        block = look(gc, gc->crumbs, gc->listed_count, extent, fits, &looks);
+    } while (block == UINT32_MAX && looks && reclaim_sweep_step(gc));
+    looks = LIST_LOOKS;
+    return block != UINT32_MAX ? block : look(gc, 0, gc->crumbs, extent, fits, &looks);
 }
 
 /* ---- Young blocks ---- */
@@ -104,9 +125,11 @@ static void become_old(struct gc *gc, uint32_t block)
 {
     struct gc_block *side = gc_block(gc, block);
     memset(side->done, 0, sizeof side->done);
+    side->used_bytes = (MM_BLOCK_LINES - free_lines(side)) * MM_LINE_BYTES;
     if (gc->marking) {
         memcpy(side->mark, side->start, sizeof side->mark);
         memcpy(side->line_mark, side->line, sizeof side->line_mark);
+        side->live_bytes = side->used_bytes;
     } else {
         memset(side->mark, 0, sizeof side->mark);
     }
@@ -115,7 +138,7 @@ static void become_old(struct gc *gc, uint32_t block)
     gc->old_blocks++;
     heap_block_set_state(gc->heap, block, MM_BLOCK_OLD);
     if (!gc->judging)
-        reclaim_list(gc, block);
+        reclaim_list(gc, block, false);
 }
 
 void reclaim_from_space(struct gc *gc)
@@ -152,6 +175,8 @@ static void sweep_granted(struct gc *gc, const struct gc_grant *grant)
     for (unsigned i = 0; i < MM_BLOCK_LINES / 64; i++)
         side->line[i] = side->line_mark[i] | grant->holes[i];
     memset(side->line_mark, 0, sizeof side->line_mark);
+    side->used_bytes = side->live_bytes;
+    side->live_bytes = 0;
 }
 
 static void sweep_block(struct gc *gc, uint32_t block)
@@ -167,8 +192,10 @@ static void sweep_block(struct gc *gc, uint32_t block)
     memset(side->mark, 0, sizeof side->mark);
     memcpy(side->line, side->line_mark, sizeof side->line);
     memset(side->line_mark, 0, sizeof side->line_mark);
+    side->used_bytes = side->live_bytes;
+    side->live_bytes = 0;
     side->flags &= (uint8_t)~GC_UNSWEPT;
-    reclaim_list(gc, block);
+    reclaim_list(gc, block, false);
 }
 
 static void sweep_large(struct gc *gc, uint32_t head)
@@ -187,7 +214,7 @@ static void sweep_large(struct gc *gc, uint32_t head)
 void reclaim_begin_sweep(struct gc *gc)
 {
     uint32_t blocks = gc->heap->mapped_chunks * MM_CHUNK_BLOCKS;
-    gc->listed_count = gc->unswept_count = 0;
+    gc->listed_count = gc->crumbs = gc->unswept_count = 0;
     gc->old_free_lines = 0;
     for (uint32_t i = 0; i < gc->grants; i++)
         sweep_granted(gc, &gc->grant[i]);

@@ -84,6 +84,16 @@ static inline void lines_set(bool parallel, uint64_t *lines, uint64_t off, uint6
         bit_claim(parallel, lines, line);
 }
 
+/* An old object is alive. */
+static inline void live_add(bool parallel, struct gc_block *side, uint64_t off, uint64_t extent)
+{
+    lines_set(parallel, side->line_mark, off, extent);
+    if (parallel)
+        mm_add_relaxed(&side->live_bytes, (uint32_t)extent);
+    else
+        side->live_bytes += (uint32_t)extent;
+}
+
 /* ---- Cards ---- */
 
 void trace_carry(struct gc_tracer *tracer, uint64_t slot_off)
@@ -138,7 +148,7 @@ static uint64_t keep_object(struct gc_tracer *tracer, struct gc_block *side, con
     struct gc *gc = tracer->gc;
     uint64_t extent = mm_object_extent(mm_header_bytes(word0));
     if (was_old) {                      /* no room elsewhere: it stays, and so does its block */
-        lines_set(tracer->parallel, side->line_mark, off, extent);
+        live_add(tracer->parallel, side, off, extent);
     } else {
         block_keep(gc, (uint32_t)(off >> MM_BLOCK_SHIFT), side);
         bit_claim(tracer->parallel, side->start, trace_granule(off));
@@ -534,7 +544,7 @@ static inline void marked_scan(struct gc_tracer *tracer, uint64_t off)
     tracer->marked_bytes += extent;
     uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
     if (gc_space(tracer->gc, block) != GC_LARGE)
-        lines_set(tracer->parallel, gc_block(tracer->gc, block)->line_mark, off, extent);
+        live_add(tracer->parallel, gc_block(tracer->gc, block), off, extent);
     if (type->scan == GC_SCAN_NONE)
         return;
     if (extent > PIECE_BYTES && !type->flags)

@@ -135,6 +135,9 @@ static inline uint64_t region_alloc(struct gc_tracer *tracer, enum gc_to_kind *k
     return at;
 }
 
+/* A hole of an old block that holds `extent` bytes, up to the objects on both sides. */
+bool region_fits(const struct gc *gc, uint32_t block, uint64_t extent);
+
 /* The ends of regions: what is left of them is free again. `all`: of the owner's old regions too. */
 void regions_close(struct gc *gc, bool all);
 
@@ -158,6 +161,8 @@ void remset_trace_grants(struct gc *gc);        /* and its references */
 void remset_end_grants(struct gc *gc);          /* those that nobody fills any more */
 void remset_trace(struct gc *gc);               /* carried cards */
 void remset_trace_card(struct gc *gc, uint32_t block, uint32_t card, bool marked);      /* one card of an old block; `marked`: of marked objects */
+/* Fetches the memory of the first of `cards`, a bit each from card `first` on, which comes next; none: does nothing. */
+void remset_fetch_card(const struct gc *gc, uint32_t block, uint32_t first, uint64_t cards);
 void remset_forget(struct gc *gc);              /* a marking finds them anew */
 void weak_process(struct gc *gc);
 struct weak_table;
@@ -166,8 +171,12 @@ void reclaim_from_space(struct gc *gc);
 void reclaim_begin_sweep(struct gc *gc);        /* after marking, in the pause */
 bool gc_leftover_step(struct gc *gc);           /* outside of pauses: sampling and sweeping; false: nothing left */
 bool reclaim_sweep_step(struct gc *gc);         /* one block; false: none left */
-void reclaim_list(struct gc *gc, uint32_t block);       /* has free lines: list it, if it is worth it */
-uint32_t reclaim_take_listed(struct gc *gc, uint32_t lines);    /* a block with so many free lines in a row; UINT32_MAX: none near. Sweeps if need be */
+/* Has free lines: list it, if it is worth it. `crumbs`: longer objects have passed through it. */
+void reclaim_list(struct gc *gc, uint32_t block, bool crumbs);
+/* A block that has room for `extent` bytes in one place, as `fits` judges; UINT32_MAX: none near. Sweeps if need be. */
+typedef bool reclaim_fits(const struct gc *gc, uint32_t block, uint64_t extent);
+uint32_t reclaim_take_listed(struct gc *gc, uint64_t extent, reclaim_fits *fits);
+bool reclaim_fits_lines(const struct gc *gc, uint32_t block, uint64_t extent);          /* in free lines alone */
 void reclaim_free_block(struct gc *gc, uint32_t block);
 void pretenure_look(struct gc *gc, uint32_t block);      /* counts, by type, what was born in a nursery block and what survived of it */
 bool pretenure_step(struct gc *gc);             /* samples one block; false: none left */
