@@ -79,11 +79,15 @@ bool heap_limit_set(struct heap *heap, uint64_t blocks)
     if (heap->granted_blocks > blocks)
         return false;
     mm_store_relaxed(&heap->limit_blocks, blocks);
+    for (uint32_t c = heap->mapped_chunks; c-- > 0 && heap->resident_blocks > blocks;)
+        heap_trim_chunk(heap, c);
     if (heap->gc)
         gc_limit_changed(heap->gc);
     (void)guard_run(publish_limit, heap);       /* where that page cannot be had, the next service condemns the heap */
     return true;
 }
+
+static uint32_t bits_below(uint32_t n) { return n == 32 ? UINT32_MAX : (1u << n) - 1; }
 
 /* Blocks that a grant of `block` makes resident: itself, or its whole chunk where pages are huge. */
 static uint32_t resident_mask_for(uint32_t bits)
@@ -128,15 +132,25 @@ static void segment_attach(struct heap *heap, struct segment *segment)
     segment->chunk = first;
     segment->next = heap->segments;
     heap->segments = segment;
-    bool warm = segment->charged_bytes >= segment->bytes;
+    uint64_t warm = segment->charged_bytes >> MM_BLOCK_SHIFT;           /* its first blocks */
+    mm_store_relaxed(&heap->resident_blocks, heap->resident_blocks + warm);
     for (uint32_t c = first; c < heap->mapped_chunks; c++) {
-        struct chunk *chunk = &heap->chunk[c];
-        *chunk = (struct chunk){ .segment = segment, .resident = warm ? UINT32_MAX : 0 };
+        uint32_t here = warm < MM_CHUNK_BLOCKS ? (uint32_t)warm : MM_CHUNK_BLOCKS;
+        heap->chunk[c] = (struct chunk){ .segment = segment, .resident = bits_below(here) };
         for (uint32_t b = 0; b < MM_CHUNK_BLOCKS; b++)
             heap_block_set_state(heap, c * MM_CHUNK_BLOCKS + b, MM_BLOCK_ZEROED);
+        warm -= here;
     }
-    if (warm)
-        mm_store_relaxed(&heap->resident_blocks, heap->resident_blocks + (segment->bytes >> MM_BLOCK_SHIFT));
+}
+
+/* What a warm segment has beyond the bound goes back to the system before the client sees it; not where pages are huge. */
+static void segment_cut(const struct heap *heap, struct segment *segment)
+{
+    uint64_t room = heap->limit_blocks > heap->resident_blocks ? heap->limit_blocks - heap->resident_blocks : 0, keep = room << MM_BLOCK_SHIFT;
+    if (segment->charged_bytes <= keep || segment_huge_pages() || os.memfd_punch(segment->fd, keep, segment->bytes - keep) < 0)
+        return;
+    budget_give(segment->charged_bytes - keep);
+    segment->charged_bytes = keep;
 }
 
 /* Tells the client; its descriptor is an open file description of its own, so that ours can prove that it is gone. */
@@ -168,6 +182,8 @@ static int heap_grow(struct heap *heap)
     int error;
     unsigned size = next_segment_size(heap);
     uint64_t mapped = (uint64_t)heap->mapped_chunks << MM_CHUNK_SHIFT;
+    if (heap->gone)
+        return -MORPH_ELOST;
     if (mapped >= heap->view.bytes)
         return -MORPH_ENOMEM;
     if (!in_flight_room(heap))
@@ -177,10 +193,18 @@ static int heap_grow(struct heap *heap)
     struct segment *segment = segment_lend(size, heap->owner, heap->view.base + mapped, &error);
     if (!segment)
         return error;
+    segment_cut(heap, segment);
     int r = segment_send(heap, segment);
     if (r < 0) {
         segment_return(segment);
-        return r == -EAGAIN || r == -ETOOMANYREFS || r == -ENOBUFS ? HEAP_LATER_MAIL : r == -EMFILE || r == -ENFILE ? -MORPH_EFILES : -MORPH_ELOST;
+        if (r == -EMFILE || r == -ENFILE)
+            return -MORPH_EFILES;
+        if (r != -EAGAIN && r != -ETOOMANYREFS && r != -ENOBUFS) {
+            heap->gone = true;          /* a collection would ask for every object that it moves, and each time make a segment in vain */
+            return -MORPH_ELOST;
+        }
+        heap->segments_in_flight = SEGMENTS_IN_FLIGHT;
+        return HEAP_LATER_MAIL;
     }
     heap->segments_in_flight++;
     segment_attach(heap, segment);
@@ -188,6 +212,28 @@ static int heap_grow(struct heap *heap)
 }
 
 /* ---- Runs of free blocks ---- */
+
+/* Memory of those of `bits` that are free goes back to the system; a whole chunk at a time where pages are huge. */
+static void chunk_trim(struct heap *heap, uint32_t c, uint32_t bits)
+{
+    struct chunk *chunk = &heap->chunk[c];
+    uint32_t spare = chunk->free & chunk->resident & bits;
+    if (!spare || (segment_huge_pages() && spare != UINT32_MAX))
+        return;
+    uint64_t off = (uint64_t)(c - chunk->segment->chunk) << MM_CHUNK_SHIFT;
+    for (uint32_t b = 0, n; b < MM_CHUNK_BLOCKS; b += n) {
+        bool punch = spare >> b & 1;
+        for (n = 1; b + n < MM_CHUNK_BLOCKS && (spare >> (b + n) & 1) == punch; n++)
+            ;
+        if (!punch || os.memfd_punch(chunk->segment->fd, off + (uint64_t)b * MM_BLOCK_BYTES, (uint64_t)n * MM_BLOCK_BYTES) < 0)
+            continue;
+        for (uint32_t i = b; i < b + n; i++)
+            if (heap_block_state(heap, c * MM_CHUNK_BLOCKS + i) == MM_BLOCK_FREE)
+                heap_block_set_state(heap, c * MM_CHUNK_BLOCKS + i, MM_BLOCK_ZEROED);
+        chunk_set_resident(heap, chunk, chunk->resident & ~(bits_below(n) << b));
+        budget_give((uint64_t)n << MM_BLOCK_SHIFT);
+    }
+}
 
 struct run { uint32_t block, count; };
 
@@ -242,34 +288,56 @@ static bool budget_obtain(const struct heap *heap, uint64_t bytes)
     return budget_take_keeping(bytes, keep);
 }
 
-/* Charges the budget for what the run makes resident; false: there is no room for *ret_bytes. */
+/* The blocks of a run that lie in chunk `c`. */
+static uint32_t run_bits(struct run run, uint32_t c)
+{
+    uint32_t first = c * MM_CHUNK_BLOCKS, end = run.block + run.count;
+    uint32_t from = run.block > first ? run.block - first : 0, to = end > first ? end - first : 0;
+    return from >= MM_CHUNK_BLOCKS ? 0 : bits_below(to < MM_CHUNK_BLOCKS ? to : MM_CHUNK_BLOCKS) & ~bits_below(from);
+}
+
+static uint32_t run_last_chunk(struct run run) { return (run.block + run.count - 1) / MM_CHUNK_BLOCKS; }
+
+/* Bytes that the run makes resident. */
+static uint64_t run_missing_bytes(const struct heap *heap, struct run run)
+{
+    uint64_t blocks = 0;
+    for (uint32_t c = run.block / MM_CHUNK_BLOCKS; c <= run_last_chunk(run); c++)
+        blocks += (uint64_t)__builtin_popcount(resident_mask_for(run_bits(run, c)) & ~heap->chunk[c].resident);
+    return blocks << MM_BLOCK_SHIFT;
+}
+
+/* Free blocks outside of the run give way, where what it makes resident would be beyond the heap's bound. */
+static void run_make_room(struct heap *heap, struct run run)
+{
+    uint64_t missing = run_missing_bytes(heap, run) >> MM_BLOCK_SHIFT;
+    for (uint32_t c = heap->mapped_chunks; c-- > 0 && heap->resident_blocks + missing > heap->limit_blocks;)
+        chunk_trim(heap, c, ~run_bits(run, c));
+}
+
+/* Charges the budget for what the run makes resident; false: there is no room, in the budget or within the heap's bound, for *ret_bytes. */
 static bool run_make_resident(struct heap *heap, struct run run, uint64_t *ret_bytes)
 {
-    uint32_t end = run.block + run.count;
-    uint64_t more = 0;
-    for (int pass = 0; pass < 2; pass++) {
-        for (uint32_t c = run.block / MM_CHUNK_BLOCKS; c <= (end - 1) / MM_CHUNK_BLOCKS; c++) {
-            uint32_t first = c * MM_CHUNK_BLOCKS, from = run.block > first ? run.block - first : 0;
-            uint32_t to = end - first < MM_CHUNK_BLOCKS ? end - first : MM_CHUNK_BLOCKS;
-            uint32_t bits = (to == 32 ? UINT32_MAX : (1u << to) - 1) & ~((1u << from) - 1);
-            uint32_t resident = heap->chunk[c].resident | resident_mask_for(bits);
-            if (pass == 0)
-                more += (uint64_t)__builtin_popcount(resident & ~heap->chunk[c].resident);
-            else if (resident != heap->chunk[c].resident) {
-                if (heap->gc && run.count <= POPULATE_BLOCKS)
-                    blocks_populate(heap, c, resident & ~heap->chunk[c].resident);
-                chunk_set_resident(heap, &heap->chunk[c], resident);
-            }
-        }
-        *ret_bytes = more << MM_BLOCK_SHIFT;
-        if (pass == 0 && more && !budget_obtain(heap, *ret_bytes))
-            return false;
+    uint64_t missing = *ret_bytes = run_missing_bytes(heap, run);
+    if (missing == 0)
+        return true;
+    if (heap->resident_blocks + (missing >> MM_BLOCK_SHIFT) > heap->limit_blocks && !segment_huge_pages())
+        return false;
+    if (!budget_obtain(heap, missing))
+        return false;
+    for (uint32_t c = run.block / MM_CHUNK_BLOCKS; c <= run_last_chunk(run); c++) {
+        uint32_t resident = heap->chunk[c].resident | resident_mask_for(run_bits(run, c));
+        if (resident == heap->chunk[c].resident)
+            continue;
+        if (heap->gc && run.count <= POPULATE_BLOCKS)
+            blocks_populate(heap, c, resident & ~heap->chunk[c].resident);
+        chunk_set_resident(heap, &heap->chunk[c], resident);
     }
     return true;
 }
 
-/* The run, made resident: as it is, or where that costs the budget nothing, or cut to the least. 0, MORPH_EBUDGET (positive), or
- * HEAP_LATER_BUDGET if a thread waits for it and others can give. */
+/* The run, made resident: as it is, or where that costs nothing, or cut to the least, for which other free blocks give way. 0, MORPH_EBUDGET
+ * (positive), or HEAP_LATER_BUDGET if a thread waits for it and others can give. */
 static int run_afford(struct heap *heap, const struct heap_want *ask, struct run *run)
 {
     uint64_t bytes;
@@ -281,6 +349,7 @@ static int run_afford(struct heap *heap, const struct heap_want *ask, struct run
         return 0;
     }
     run->count = ask->min;
+    run_make_room(heap, *run);
     if (run_make_resident(heap, *run, &bytes))
         return 0;
     return heap->asking && balance_short(heap, bytes) ? HEAP_LATER_BUDGET : -MORPH_EBUDGET;
@@ -396,36 +465,13 @@ bool heap_clean_step(struct heap *heap)
     return false;
 }
 
-/* Memory of free blocks goes back to the system; a whole chunk at a time where pages are huge. */
-static void chunk_trim(struct heap *heap, uint32_t c)
-{
-    struct chunk *chunk = &heap->chunk[c];
-    uint32_t spare = chunk->free & chunk->resident;
-    if (!spare || (segment_huge_pages() && spare != UINT32_MAX))
-        return;
-    uint64_t off = (uint64_t)(c - chunk->segment->chunk) << MM_CHUNK_SHIFT;
-    for (uint32_t b = 0, n; b < MM_CHUNK_BLOCKS; b += n) {
-        bool punch = spare >> b & 1;
-        for (n = 1; b + n < MM_CHUNK_BLOCKS && (spare >> (b + n) & 1) == punch; n++)
-            ;
-        if (!punch || os.memfd_punch(chunk->segment->fd, off + (uint64_t)b * MM_BLOCK_BYTES, (uint64_t)n * MM_BLOCK_BYTES) < 0)
-            continue;
-        for (uint32_t i = b; i < b + n; i++)
-            if (heap_block_state(heap, c * MM_CHUNK_BLOCKS + i) == MM_BLOCK_FREE)
-                heap_block_set_state(heap, c * MM_CHUNK_BLOCKS + i, MM_BLOCK_ZEROED);
-        uint32_t bits = (n == 32 ? UINT32_MAX : (1u << n) - 1) << b;
-        chunk_set_resident(heap, chunk, chunk->resident & ~bits);
-        budget_give((uint64_t)n << MM_BLOCK_SHIFT);
-    }
-}
-
-void heap_trim_chunk(struct heap *heap, uint32_t chunk) { chunk_trim(heap, chunk); }
+void heap_trim_chunk(struct heap *heap, uint32_t chunk) { chunk_trim(heap, chunk, UINT32_MAX); }
 
 bool heap_trim_step(struct heap *heap)
 {
     if (heap->trim_chunk >= heap->mapped_chunks)
         return false;
-    chunk_trim(heap, heap->trim_chunk++);
+    chunk_trim(heap, heap->trim_chunk++, UINT32_MAX);
     return true;
 }
 

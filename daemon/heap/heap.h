@@ -3,7 +3,8 @@
  * The truth is private: states, free maps and counters live in memory that no client maps. What the client can write (control area,
  * objects) is read once, judged, used.
  * Accounts: `granted` counts blocks that the client may use, against the heap's limit and its user's share. `resident` counts blocks
- * that have memory or may get it (all of a warm segment, the granted part of a cold one) and is what the machine budget is charged.
+ * that have memory or may get it (all of a warm segment, the granted part of a cold one), is what the machine budget is charged, and passes
+ * the limit no more than `granted` does, but where pages are huge: then a whole chunk has memory as soon as one of its blocks is granted.
  *
  * Life: heap_new() on the loop thread; then one worker owns it (worker.h) until heap_free(), which runs there too. Figures that other
  * threads read are single words, stored relaxed. */
@@ -89,6 +90,7 @@ struct heap {
     uint32_t             dirty_blocks;  /* free, but not zeroed */
     uint32_t             trim_chunk;    /* where trimming goes on; mapped_chunks: nothing to trim */
     bool                 hot, closing, retry;
+    bool                 gone;          /* nobody is at the other end of the socket: no segment can be sent */
     bool                 asking;        /* a thread waits for the grant that is being made: it may wait for the budget */
     uint32_t             turn;          /* the slot whose request is looked at first */
     uint64_t             active_ns;     /* last time it wanted something */

@@ -407,12 +407,25 @@ static void a_client_that_does_not_read_is_not_sent_more(void **state)
     place_close(&place);
 }
 
+static unsigned segments_made;
+static int memfd_new_counting(const char *name, uint64_t bytes)
+{
+    segments_made++;
+    return world_os.memfd_new(name, bytes);
+}
+
+/* Who asks again and again, as a collection does, makes no segment each time. */
 static void a_client_that_is_gone_is_lost(void **state)
 {
     place_open_empty(8 * MIB, 16 * MIB);
     place_grant(&place, 32);
     close(place.client);
-    refused(32, 32, -MORPH_ELOST);
+    os.memfd_new = memfd_new_counting;
+    segments_made = 0;
+    for (unsigned i = 0; i < 100; i++)
+        refused(32, 32, -MORPH_ELOST);
+    assert_int_equal(segments_made, 1);
+    os.memfd_new = world_os.memfd_new;
     place.client = dup(place.heap->socket);                 /* for place_close() */
     assert_int_equal(place.heap->mapped_chunks, 1);
     place_close(&place);
@@ -613,6 +626,56 @@ static void what_a_client_takes_beyond_its_grants_is_seen(void **state)
 
 static int punch_refused(int fd, uint64_t off, uint64_t bytes) { return -EPERM; }
 
+/* ---- The bound, as the kernel counts ---- */
+
+/* The second segment was warmed whole, and half of it is beyond the bound. */
+static void a_warm_segment_is_cut_to_the_bound(void **state)
+{
+    config.pool_min = 4 * MIB;
+    segment_pool_init(false);
+    world_settle();
+    place_open(&place, 3 * MIB, 8 * MIB);
+    place_grant(&place, 48 - (uint32_t)place.heap->granted_blocks);
+    assert_int_equal(place.heap->granted_blocks, 48);
+    assert_int_equal(place.heap->resident_blocks, 48);
+    assert_int_equal(resident(), 3 * MIB);
+    assert_int_equal(budget_used(), 3 * MIB);
+    assert_true(memory_is(place_at(&place, 32), 0, 16 * MM_BLOCK_BYTES));
+    place_check(&place);
+    place_close(&place);
+}
+
+/* A run that must be whole goes elsewhere, and the free blocks that it passes over give their memory up; who needs no run takes those. */
+static void free_blocks_give_way_at_the_bound(void **state)
+{
+    uint32_t block, count;
+    place_open_comb(16 * MIB);                              /* every other block of 64 is free */
+    memset(place_at(&place, 0), 0x77, 64 * MM_BLOCK_BYTES);
+    assert_int_equal(grant(8, 1, &block, &count), 0);
+    assert_int_equal(count, 1);
+    assert_true(block < 64);
+    assert_int_equal(place.heap->resident_blocks, 64);
+    assert_int_equal(grant(20, 20, &block, &count), 0);
+    assert_true(block >= 64);
+    memset(place_at(&place, block), 0x77, 20 * MM_BLOCK_BYTES);
+    assert_true(place.heap->resident_blocks <= 64);
+    assert_true(resident() <= 4 * MIB);
+    assert_int_equal(budget_used(), place.heap->resident_blocks << MM_BLOCK_SHIFT);
+    place_check(&place);
+    place_close(&place);
+}
+
+static void a_lowered_limit_gives_memory_back_at_once(void **state)
+{
+    place_open_comb(16 * MIB);
+    memset(place_at(&place, 0), 0x77, 64 * MM_BLOCK_BYTES);
+    assert_true(heap_limit_set(place.heap, place.heap->granted_blocks + 4));
+    assert_true(place.heap->resident_blocks <= place.heap->limit_blocks);
+    assert_int_equal(resident(), place.heap->resident_blocks << MM_BLOCK_SHIFT);
+    place_check(&place);
+    place_close(&place);
+}
+
 static void what_cannot_be_punched_stays_charged(void **state)
 {
     place_open(&place, 4 * MIB, 16 * MIB);
@@ -759,6 +822,9 @@ int main(void)
         world_case(the_budget_is_charged_for_what_may_be_resident),
         world_case(the_warm_pool_makes_room_before_a_heap_is_refused),
         world_case(a_warm_segment_is_charged_once),
+        world_case(a_warm_segment_is_cut_to_the_bound),
+        world_case(free_blocks_give_way_at_the_bound),
+        world_case(a_lowered_limit_gives_memory_back_at_once),
         world_case(a_users_share_holds_for_all_his_heaps),
         world_case(trimming_gives_memory_back),
         world_case(what_a_client_takes_beyond_its_grants_is_seen),
