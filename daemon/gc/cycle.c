@@ -17,6 +17,8 @@
 
 #define SLICE_NS          200000ull
 #define PUT_OFF_WAIT_NS   10000000ull       /* between a put-off collection and the next try */
+#define COMPACT_ROUNDS    8u
+#define COMPACT_SLACK     (1u << 20)        /* bytes of blocks that are half full because they were the last ones */
 #define BUSY_FACTOR       20u               /* the nursery grows while collections take more than 1/20 of the time */
 #define MIB_BLOCKS        ((1u << 20) / MM_BLOCK_BYTES)
 
@@ -562,6 +564,20 @@ static void publish(struct gc *gc)
     mm_store_relaxed(&control->marking, gc->mark_state != MARK_NONE);
 }
 
+/* A compaction knows what died since the last marking only when it is over, and moves no more than fits what is free: it is made again as long as
+ * each round makes blocks free, and there is an eighth to be gained. Where memory was short it ends when that is over. */
+static void compact_settle(struct gc *gc)
+{
+    uint64_t held = (uint64_t)gc->old_live_blocks << MM_BLOCK_SHIFT, live = gc->old_live_bytes, freed = gc->old_blocks - gc->old_live_blocks;
+    bool gains = held > live + live / 8 + COMPACT_SLACK && (gc->compact_round == 0 || gc->receipt.evac_blocks);
+    bool enough = gc->receipt.reason == RECEIPT_LIMIT && heap_limit_left(gc->heap) + freed > gc->heap->limit_blocks / 8;
+    if (gc->kind != MM_COLLECT_COMPACT || !gains || enough || ++gc->compact_round == COMPACT_ROUNDS) {
+        gc->compact_round = 0;
+        return;
+    }
+    gc_request(gc, MM_COLLECT_COMPACT, gc->receipt.reason);
+}
+
 /* Does a marking go on after this pause? */
 static void marking_settle(struct gc *gc)
 {
@@ -592,6 +608,7 @@ static bool step_finish(struct gc *gc)
         gc->live_bytes = r->marked_bytes + r->copied_bytes + r->evac_bytes + (gc->pause == PAUSE_END ? gc->mark_promoted_bytes : r->promoted_bytes + r->kept_bytes);
         reclaim_begin_sweep(gc);
         next_start(gc);
+        compact_settle(gc);
     }
     marking_settle(gc);
     if (CONFIG(verify) != VERIFY_OFF)

@@ -15,7 +15,8 @@
 
 #include "daemon/gc/trace.h"
 
-#define SPARSE_BYTES   (MM_BLOCK_BYTES * 3 / 4)         /* blocks with more in them are not worth the copying */
+#define SPARSE_BYTES   (MM_BLOCK_BYTES * 3 / 4)         /* blocks with more in them are not worth the copying, */
+#define DENSE_BYTES    (MM_BLOCK_BYTES * 7 / 8)         /* or, where everything is to be packed, these */
 
 #define CHOOSE_FACTOR  2u                               /* chosen when a marking begins, of what can be moved when it ends */
 #define FIRST_RATE       (1u << 20)                     /* bytes a millisecond, until one was measured */
@@ -61,7 +62,7 @@ static uint32_t candidates(struct gc *gc, struct candidate *candidate, uint64_t 
             continue;
         uint32_t usable = bytes_usable(side);
         *ret_usable_bytes += usable;
-        if (side->used_bytes <= SPARSE_BYTES)
+        if (side->used_bytes <= (gc->kind == MM_COLLECT_COMPACT ? DENSE_BYTES : SPARSE_BYTES))
             candidate[count++] = (struct candidate){ b, side->used_bytes, usable };
     }
     qsort(candidate, count, sizeof *candidate, by_bytes);

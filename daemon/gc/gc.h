@@ -77,7 +77,10 @@ struct gc_block {
     uint32_t large_head;                        /* LARGE: block of the object's header */
     uint32_t large_blocks;                      /* LARGE, of the head: how many */
     uint8_t  flags;                             /* enum gc_block_flag */
-};
+} __attribute__((aligned(64)));
+
+_Static_assert(offsetof(struct gc_block, line) % 64 == 0 && sizeof(struct gc_block) - offsetof(struct gc_block, line) == 128,
+               "what loops over all blocks look at is two cache lines");
 
 /* Cards of a block that refer into blocks that are to be emptied (evac.c). */
 struct gc_edges { uint64_t card[GC_BLOCK_CARDS / 64]; };
@@ -208,6 +211,9 @@ struct gc {
     struct gc_edges *edges;             /* [blocks of the reserve], while `recording` */
     bool      evacuating;               /* they are, in this pause */
     bool      recording;                /* they will be, when the marking ends */
+    uint64_t  old_live_bytes;           /* in old blocks, as the last marking found; */
+    uint32_t  old_live_blocks;          /* and in how many */
+    uint32_t  compact_round;            /* of a compaction that takes several */
     uint64_t  evac_rate;                /* bytes a millisecond, as the last ones went; 0: none yet */
     uint64_t  old_since_bytes;          /* became old since the last marking ended */
 
@@ -325,6 +331,12 @@ static inline bool gc_in_pause(const struct gc *gc) { return gc->phase > GC_STOP
 /* ---- Tables ---- */
 
 static inline struct gc_block *gc_block(const struct gc *gc, uint32_t block) { return &gc->side[block]; }
+/* Of its side what loops over all blocks look at. */
+static inline void gc_block_fetch(const struct gc *gc, uint32_t block)
+{
+    __builtin_prefetch(gc->side[block].line, 1);
+    __builtin_prefetch(gc->side[block].carry, 1);
+}
 /* One byte, read while other tracers open blocks. */
 static inline enum gc_space gc_space(const struct gc *gc, uint64_t block) { return (enum gc_space)mm_load_relaxed(&gc->space[block]); }
 static inline uint64_t gc_off(uint32_t block) { return (uint64_t)block << MM_BLOCK_SHIFT; }

@@ -9,6 +9,7 @@
 
 #define LIST_LEAST_LINES 8u             /* fewer free lines are not worth a visit */
 #define LIST_LOOKS       16u            /* blocks looked at for a long hole */
+#define FETCH_AHEAD      16u            /* blocks: the memory of their sides is far apart */
 #define KEPT_LOOKS       2u             /* blocks promoted in place that are sampled in the pause */
 
 static uint32_t free_lines(const struct gc_block *side)
@@ -216,9 +217,12 @@ void reclaim_begin_sweep(struct gc *gc)
     uint32_t blocks = gc->heap->mapped_chunks * MM_CHUNK_BLOCKS;
     gc->listed_count = gc->crumbs = gc->unswept_count = 0;
     gc->old_free_lines = 0;
+    gc->old_live_bytes = gc->old_live_blocks = 0;
     for (uint32_t i = 0; i < gc->grants; i++)
         sweep_granted(gc, &gc->grant[i]);
     for (uint32_t b = 0; b < blocks; b++) {
+        if (b + FETCH_AHEAD < blocks && gc->space[b + FETCH_AHEAD] == GC_OLD)
+            gc_block_fetch(gc, b + FETCH_AHEAD);
         if (gc->space[b] == GC_LARGE && gc_block(gc, b)->large_blocks)
             sweep_large(gc, b);
         struct gc_block *side = gc->space[b] == GC_OLD ? gc_block(gc, b) : NULL;
@@ -227,6 +231,8 @@ void reclaim_begin_sweep(struct gc *gc)
         if (side->flags & GC_LISTED)
             heap_block_set_state(gc->heap, b, MM_BLOCK_OLD);
         side->flags = GC_UNSWEPT;
+        gc->old_live_bytes += side->live_bytes;
+        gc->old_live_blocks += side->live_bytes != 0;
         gc->old_free_lines += free_lines_unswept(side);
         gc->unswept[gc->unswept_count++] = b;
     }
