@@ -1,97 +1,13 @@
 /* gc_rules_unit.c — one case or more for each of the rules R1 to R11 that keep collections right (DESIGN section 8, docs/design/gc.md): the
- * smallest story in which breaking the rule does damage. Verification is off: what is looked at is the damage.
- *
- * Objects carry a number; an object that was lost, overwritten or taken for another has not the number that it was given. */
-#include "tests/unit/gc_sim.h"
-
-#define LIMIT (8 * MIB)
-#define YOUNG (256 * KIB)
-
-struct node { uint64_t id; struct node *a, *b; };
-struct refs { uint64_t id; void *ref[]; };
-
-static morph_type node_type, refs_type, weak_type, pair_type;
-static morph_thread *me;
-static void **root;                     /* a frame of 16 */
-
-static void types_make(void)
-{
-    const morph_type_spec node = { .name = "node", .bytes = sizeof(struct node), .refs = MORPH_REFS(struct node, a, b) };
-    const morph_type_spec refs = { .name = "refs", .bytes = 8, .element_bytes = 8, .element_refs = MORPH_ELEMENT_IS_REF };
-    const morph_type_spec weak = { .name = "weak", .bytes = 8, .element_bytes = 8, .element_refs = MORPH_ELEMENT_IS_REF, .flags = MORPH_TYPE_WEAK };
-    const morph_type_spec pair = { .name = "pair", .bytes = 8, .element_bytes = 16, .element_refs = MORPH_REF_OFFSETS(2, 0, 8), .flags = MORPH_TYPE_EPHEMERON };
-    assert_int_equal(morph_type_register(sim.client, &node, &node_type), 0);
-    assert_int_equal(morph_type_register(sim.client, &refs, &refs_type), 0);
-    assert_int_equal(morph_type_register(sim.client, &weak, &weak_type), 0);
-    assert_int_equal(morph_type_register(sim.client, &pair, &pair_type), 0);
-}
-
-/* `age`: 1 promotes whatever survives; 3 lets objects stay young for two collections. */
-static void rules_open(uint64_t limit_bytes, uint32_t age)
-{
-    config.verify = VERIFY_OFF;
-    config.evacuate = 1;
-    config.stress = 0;
-    sim_open(&(struct sim_options){ .limit_bytes = limit_bytes, .young_bytes = YOUNG, .promotion_age = age });
-    types_make();
-    assert_int_equal(morph_thread_attach(sim.client, &me), 0);
-    root = morph_frame_push(me, 16 * sizeof *root);
-}
-
-static void rules_close(void)
-{
-    sim.wait = NULL;
-    assert_null(sim.lie);
-    morph_frame_pop(me, root);
-    assert_int_equal(morph_thread_detach(me), 0);
-    sim_close();
-}
-
-static struct node *node_new_hint(uint64_t id, enum morph_hint hint)
-{
-    struct node *node = morph_new_hint(me, node_type, hint);
-    assert_non_null(node);
-    assert_null(node->a);               /* memory comes zeroed */
-    assert_null(node->b);
-    node->id = id;
-    return node;
-}
-
-static struct node *node_new(uint64_t id) { return node_new_hint(id, MORPH_HINT_NONE); }
-static struct node *node_new_old(uint64_t id) { return node_new_hint(id, MORPH_HINT_LONG); }
-static struct node *node_at(unsigned i) { return root[i]; }
-
-static void collect(enum morph_collection kind)
-{
-    assert_int_equal(morph_collect(me, kind), 0);
-    assert_null(sim.lie);
-}
-
-static void settle(void)
-{
-    while (sim_background())
-        ;
-}
-
-/* Old objects in plenty, so that whatever was wrongly taken for free is overwritten; in root[15]. */
-static void overwrite_what_is_free(uint32_t count)
-{
-    root[15] = NULL;
-    root[15] = morph_new_array(me, refs_type, count);
-    assert_non_null(root[15]);
-    for (uint32_t i = 0; i < count; i++) {
-        struct node *node = node_new(0xdead);
-        morph_store(me, root[15], &((struct refs *)root[15])->ref[i], node);
-    }
-    collect(MORPH_COLLECT_MINOR);
-}
+ * smallest story (gc_story.h) in which breaking the rule does damage. Marking and evacuation have theirs in gc_marking_unit.c. */
+#include "tests/unit/gc_story.h"
 
 /* ---- R1: starts and marks ---- */
 
 /* After a marking start bits are the marks: a card scan visits no dead object, whatever it still holds. */
 static void r1_card_scans_visit_no_dead_object(void **state)
 {
-    rules_open(LIMIT, 1);
+    story_open(LIMIT, 1);
     root[0] = node_new(1);
     root[1] = node_new(2);
     collect(MORPH_COLLECT_MINOR);
@@ -109,15 +25,15 @@ static void r1_card_scans_visit_no_dead_object(void **state)
     collect(MORPH_COLLECT_MINOR);
     assert_null(morph_handle_get(me, weak));
     assert_int_equal(node_at(1)->id, 2);
-    rules_close();
+    story_close();
 }
 
-/* ---- R2: old memory that the client fills. Marking stops the world as yet, so nothing is marked implicitly: what remains is that the final
- * pause walks the tails before it marks, and that a large object is not garbage before its thread has it. ---- */
+/* ---- R2: old memory that the client fills. A pause walks the tails before it marks, and a large object is not garbage before its thread has
+ * it; what is born while a marking goes on: gc_marking_unit.c. ---- */
 
 static void r2_a_marking_knows_what_was_put_into_old_holes(void **state)
 {
-    rules_open(LIMIT, 1);
+    story_open(LIMIT, 1);
     for (unsigned i = 0; i < 10; i++)
         root[i] = node_new_old(100 + i);
     collect(MORPH_COLLECT_MAJOR);
@@ -135,7 +51,7 @@ static void r2_a_marking_knows_what_was_put_into_old_holes(void **state)
     overwrite_what_is_free(3000);
     for (unsigned i = 0; i < 10; i++)
         assert_int_equal(node_at(i)->id, 100 + i);
-    rules_close();
+    story_close();
 }
 
 static unsigned waits;
@@ -157,7 +73,7 @@ static void major_while_a_large_cell_waits(uint32_t *word, uint32_t seen)
 
 static void r2_large_objects_live_from_their_grant_on(void **state)
 {
-    rules_open(LIMIT, 1);
+    story_open(LIMIT, 1);
     waits = 0;
     sim.wait = major_while_a_large_cell_waits;
     struct refs *large = morph_new_array(me, refs_type, 20000);
@@ -174,14 +90,14 @@ static void r2_large_objects_live_from_their_grant_on(void **state)
     large = root[0];
     assert_int_equal(large->id, 5);
     assert_int_equal(((struct node *)large->ref[19999])->id, 6);
-    rules_close();
+    story_close();
 }
 
 /* ---- R3: holes are walked before any trace, from where the last walk ended ---- */
 
 static void r3_what_new_old_objects_refer_to_lives(void **state)
 {
-    rules_open(LIMIT, 3);
+    story_open(LIMIT, 3);
     for (unsigned round = 0; round < 6; round++) {
         root[14] = node_new(round);                 /* young; then its owner, old, which no card speaks of */
         struct node *owner = node_new_old(1000 + round);
@@ -195,7 +111,7 @@ static void r3_what_new_old_objects_refer_to_lives(void **state)
             assert_int_equal(node_at(i)->a->id, i);
         }
     }
-    rules_close();
+    story_close();
 }
 
 /* ---- R4: cards ---- */
@@ -203,7 +119,7 @@ static void r3_what_new_old_objects_refer_to_lives(void **state)
 /* A promoted object that still refers to a young one adds its card. */
 static void r4_promoted_objects_add_their_cards(void **state)
 {
-    rules_open(LIMIT, 2);
+    story_open(LIMIT, 2);
     root[0] = node_new(1);
     collect(MORPH_COLLECT_MINOR);
     struct node *young = node_new(2);
@@ -216,13 +132,13 @@ static void r4_promoted_objects_add_their_cards(void **state)
     collect(MORPH_COLLECT_MINOR);
     assert_ptr_not_equal(node_at(0)->a, young);
     assert_int_equal(node_at(0)->a->id, 2);
-    rules_close();
+    story_close();
 }
 
 /* A card whose reference is still young after its scan stays on the list, without another store. */
 static void r4_a_card_is_carried_while_it_matters(void **state)
 {
-    rules_open(LIMIT, 4);
+    story_open(LIMIT, 4);
     root[0] = node_new_old(1);
     collect(MORPH_COLLECT_MINOR);
     struct node *young = node_new(2);
@@ -234,14 +150,14 @@ static void r4_a_card_is_carried_while_it_matters(void **state)
             (void)node_new(3);
     }
     assert_int_equal(sim_space(node_at(0)->a), GC_OLD);
-    rules_close();
+    story_close();
 }
 
 /* A full log loses nothing: the bytes say it too. */
 static void r4_a_full_log_loses_no_store(void **state)
 {
     const uint64_t count = 300000, per_card = MM_CARD_BYTES / 8;
-    rules_open(32 * MIB, 3);
+    story_open(32 * MIB, 3);
     root[0] = morph_new_array(me, refs_type, count);
     assert_non_null(root[0]);
     collect(MORPH_COLLECT_MINOR);
@@ -255,13 +171,13 @@ static void r4_a_full_log_loses_no_store(void **state)
     array = root[0];
     assert_ptr_not_equal(array->ref[count - 1], young);
     assert_int_equal(((struct node *)array->ref[count - 1])->id, 2);
-    rules_close();
+    story_close();
 }
 
 /* To OLD: the cards are CLEAN before anything refers to the block, in blocks that become old as they stand too, or stores go unseen. */
 static void r4_blocks_that_become_old_have_clean_cards(void **state)
 {
-    rules_open(LIMIT, 3);
+    story_open(LIMIT, 3);
     root[0] = node_new(1);
     assert_int_equal(morph_pin(me, root[0]), 0);
     struct node *was = root[0];
@@ -274,14 +190,14 @@ static void r4_blocks_that_become_old_have_clean_cards(void **state)
     assert_ptr_not_equal(was->a, young);
     assert_int_equal(was->a->id, 2);
     assert_int_equal(morph_unpin(me, was), 0);
-    rules_close();
+    story_close();
 }
 
 /* ---- R5: logs are drained first, what no longer fits is dropped; granted lines are taken lines ---- */
 
 static void r5_what_is_no_old_card_is_dropped(void **state)
 {
-    rules_open(LIMIT, 3);
+    story_open(LIMIT, 3);
     root[0] = node_new_old(1);
     root[1] = node_new(2);
     struct mm_slot *slot = mm_control_slot(sim.heap->control, 0);
@@ -301,7 +217,7 @@ static void r5_what_is_no_old_card_is_dropped(void **state)
     slot->card_count = MM_CARD_LOG + 1; /* no honest log is so long */
     collect(MORPH_COLLECT_MINOR);
     assert_int_equal(node_at(0)->a->id, 3);
-    rules_close();
+    story_close();
 }
 
 /* Makes old blocks with holes of some lines each: one in forty of 3,000 nodes stays, in root[0]. */
@@ -336,7 +252,7 @@ static void r5_granted_lines_are_taken_lines(void **state)
 {
     morph_thread *other;
     morph_handle handle[16];
-    rules_open(LIMIT, 1);
+    story_open(LIMIT, 1);
     holes_make();
     assert_int_equal(morph_thread_attach(sim.client, &other), 0);
     void **frame = morph_frame_push(other, 8);
@@ -365,13 +281,13 @@ static void r5_granted_lines_are_taken_lines(void **state)
     for (unsigned i = 0; i < 16; i++)
         assert_int_equal(((struct node *)morph_handle_get(me, handle[i]))->id, 600 + i);
     holes_check();
-    rules_close();
+    story_close();
 }
 
 /* Blocks that are marked but not yet reclaimed are neither promoted into nor granted: whoever needs one reclaims it first. */
 static void r5_unreclaimed_blocks_are_not_used(void **state)
 {
-    rules_open(LIMIT, 1);
+    story_open(LIMIT, 1);
     holes_make();
     collect(MORPH_COLLECT_MAJOR);
     assert_true(sim.gc->unswept_count > 0);
@@ -384,7 +300,7 @@ static void r5_unreclaimed_blocks_are_not_used(void **state)
     overwrite_what_is_free(6000);
     assert_int_equal(node_at(1)->id, 700);
     holes_check();
-    rules_close();
+    story_close();
 }
 
 /* ---- R6: copying ---- */
@@ -392,7 +308,7 @@ static void r5_unreclaimed_blocks_are_not_used(void **state)
 /* What the embedder keeps in an object's word is no forwarding address, even if it looks like one. */
 static void r6_a_word_is_no_forwarding_without_the_claim(void **state)
 {
-    rules_open(LIMIT, 3);
+    story_open(LIMIT, 3);
     root[0] = node_new_old(1);
     root[1] = node_new(2);
     collect(MORPH_COLLECT_MINOR);
@@ -402,7 +318,7 @@ static void r6_a_word_is_no_forwarding_without_the_claim(void **state)
         assert_int_equal(node_at(1)->id, 2);
         assert_true(*(uint64_t *)((char *)root[1] - 8) == (uintptr_t)root[0]);
     }
-    rules_close();
+    story_close();
 }
 
 static uint64_t scribble_at, scribble;
@@ -423,7 +339,7 @@ static void scribble_between_slices(uint32_t *word, uint32_t seen)
  * nothing but its own loss. */
 static void r6_a_forged_forwarding_leads_nowhere(void **state)
 {
-    rules_open(LIMIT, 3);
+    story_open(LIMIT, 3);
     root[0] = node_new(1);
     struct node *second = node_new(2);
     second->a = root[0];
@@ -442,14 +358,14 @@ static void r6_a_forged_forwarding_leads_nowhere(void **state)
     assert_true((uintptr_t)node_at(1)->a != scribble);
     assert_true((uintptr_t)node_at(1)->a == was);
     morph_store(me, node_at(1), &node_at(1)->a, NULL);
-    rules_close();
+    story_close();
 }
 
 /* Objects that overlap, by headers that lie, cannot make more copies than there is from-space. */
 static void r6_more_copies_than_from_space_condemn(void **state)
 {
     enum { COUNT = 1000, BYTES = 8000 };
-    rules_open(LIMIT, 3);
+    story_open(LIMIT, 3);
     struct refs *array = morph_new_array(me, refs_type, COUNT);
     root[0] = array;
     char *raw = morph_new_bytes(me, MORPH_SMALL_BYTES - MORPH_HEADER_BYTES);
@@ -465,14 +381,14 @@ static void r6_more_copies_than_from_space_condemn(void **state)
     assert_true(morph_collect(me, MORPH_COLLECT_MINOR) < 0);
     assert_non_null(sim.lie);
     sim.lie = NULL;                     /* as it should be */
-    rules_close();
+    story_close();
 }
 
 /* ---- R7: pins before the first copy ---- */
 
 static void r7_what_is_pinned_stays_though_other_roots_come_first(void **state)
 {
-    rules_open(LIMIT, 3);
+    story_open(LIMIT, 3);
     for (unsigned i = 0; i < 8; i++)
         root[i] = node_new(i);
     struct node *pinned = root[3], *moved = root[5];
@@ -484,13 +400,13 @@ static void r7_what_is_pinned_stays_though_other_roots_come_first(void **state)
     for (unsigned i = 0; i < 8; i++)
         assert_int_equal(node_at(i)->id, i);
     assert_int_equal(morph_unpin(me, pinned), 0);
-    rules_close();
+    story_close();
 }
 
 /* The dead lines of such a block are free at once, and zero for whoever gets them. */
 static void r7_dead_lines_around_a_pin_are_reused_zeroed(void **state)
 {
-    rules_open(LIMIT, 3);
+    story_open(LIMIT, 3);
     root[0] = node_new(1);
     assert_int_equal(morph_pin(me, root[0]), 0);
     for (unsigned i = 0; i < 1000; i++) {
@@ -505,7 +421,7 @@ static void r7_dead_lines_around_a_pin_are_reused_zeroed(void **state)
         (void)node_new_old(i);          /* checks that they are zero */
     assert_int_equal(node_at(0)->id, 1);
     assert_int_equal(morph_unpin(me, root[0]), 0);
-    rules_close();
+    story_close();
 }
 
 /* ---- R8: the order of what is weak ---- */
@@ -514,7 +430,7 @@ static void r7_dead_lines_around_a_pin_are_reused_zeroed(void **state)
  * as key keep their values, on over several; those with dead keys are cleared; order is that of registration. */
 static void r8_weak_then_finalizers_then_ephemerons(void **state)
 {
-    rules_open(LIMIT, 3);
+    story_open(LIMIT, 3);
     for (enum morph_collection kind = MORPH_COLLECT_MINOR; kind <= MORPH_COLLECT_MAJOR; kind++) {
         root[0] = node_new(1);
         struct node *below = node_new(2);
@@ -566,7 +482,7 @@ static void r8_weak_then_finalizers_then_ephemerons(void **state)
         assert_null(morph_finalizer_next(me, &tag));
         morph_handle_free(me, handle);
     }
-    rules_close();
+    story_close();
 }
 
 /* ---- R9: the mark stack is bounded ---- */
@@ -574,7 +490,7 @@ static void r8_weak_then_finalizers_then_ephemerons(void **state)
 static void r9_a_full_mark_stack_loses_nothing(void **state)
 {
     enum { COUNT = 18000 };
-    rules_open(4 * MIB, 1);
+    story_open(4 * MIB, 1);
     root[0] = morph_new_array(me, refs_type, COUNT);
     for (uint32_t i = 0; i < COUNT; i++) {
         root[1] = node_new(i);
@@ -601,15 +517,15 @@ static void r9_a_full_mark_stack_loses_nothing(void **state)
         if (i > COUNT - 1000)
             assert_int_equal(node->a->id, 100000 + i);
     }
-    rules_close();
+    story_close();
 }
 
-/* ---- R10: a pause without young objects. There is no list for later yet, since nothing is moved while threads run: what remains is that
+/* ---- R10: a pause without young objects. There is no list for later, since nothing is moved while threads run: what remains is that
  * cards that were logged are settled, so that a later store through them is seen. ---- */
 
 static void r10_an_empty_nursery_settles_logged_cards(void **state)
 {
-    rules_open(LIMIT, 3);
+    story_open(LIMIT, 3);
     root[0] = node_new_old(1);
     root[1] = node_new_old(2);
     collect(MORPH_COLLECT_MINOR);
@@ -622,7 +538,7 @@ static void r10_an_empty_nursery_settles_logged_cards(void **state)
     assert_ptr_not_equal(node_at(0)->b, young);
     assert_int_equal(node_at(0)->b->id, 3);
     assert_int_equal(node_at(0)->a->id, 2);
-    rules_close();
+    story_close();
 }
 
 /* ---- R11: a collection that is put off ---- */
@@ -648,7 +564,7 @@ static void wait_for_the_late_one(uint32_t *word, uint32_t seen)
 /* Threads that wait get a quarter of the nursery more, once; then they wait until the late one stops. */
 static void r11_a_put_off_collection_gives_a_little_memory(void **state)
 {
-    rules_open(LIMIT, 3);
+    story_open(LIMIT, 3);
     assert_int_equal(morph_thread_attach(sim.client, &late), 0);
     morph_thread *other = late;
     waits = granted_at_second = 0;
@@ -664,208 +580,7 @@ static void r11_a_put_off_collection_gives_a_little_memory(void **state)
     assert_int_equal(sim.gc->emergency_blocks, 0);
     morph_native_leave(other);
     assert_int_equal(morph_thread_detach(other), 0);
-    rules_close();
-}
-
-/* ---- Marking between pauses: the snapshot (D10), what is born meanwhile (R2), logs drained first (R5) ---- */
-
-static void marking_begin(void)
-{
-    gc_request_marking(sim.gc, RECEIPT_OLD);
-    while (sim.gc->mark_state == MARK_NONE) {
-        (void)sim_serve();
-        morph_poll(me);
-    }
-    assert_int_equal(sim.gc->mark_state, MARK_ON);
-}
-
-static void marking_end(void)
-{
-    while (sim.gc->mark_state == MARK_ON)
-        assert_true(sim_background());
-    while (sim.gc->mark_state != MARK_NONE) {
-        (void)sim_serve();
-        morph_poll(me);
-    }
-    assert_null(sim.lie);
-    settle();
-}
-
-/* The only way to an old object is taken away before the marker has come there, and a new object has it now. */
-static void d10_what_is_overwritten_while_marking_is_alive(void **state)
-{
-    rules_open(LIMIT, 1);
-    root[0] = node_new(1);
-    struct node *below = node_new(2);
-    morph_store(me, node_at(0), &node_at(0)->a, below);
-    collect(MORPH_COLLECT_MINOR);
-    assert_int_equal(sim_space(root[0]), GC_OLD);
-    marking_begin();
-    root[1] = node_new(3);
-    morph_store(me, node_at(1), &node_at(1)->a, node_at(0)->a);
-    morph_store(me, node_at(0), &node_at(0)->a, NULL);
-    marking_end();
-    overwrite_what_is_free(20000);
-    assert_int_equal(node_at(1)->id, 3);
-    assert_int_equal(node_at(1)->a->id, 2);
-    rules_close();
-}
-
-/* The same by way of a weak handle: what is read becomes strong. */
-static void d10_what_is_read_weakly_while_marking_is_alive(void **state)
-{
-    rules_open(LIMIT, 1);
-    root[0] = node_new(1);
-    morph_handle handle = morph_handle_new_weak(me, root[0]);
-    collect(MORPH_COLLECT_MINOR);
-    root[0] = NULL;
-    marking_begin();
-    root[1] = node_new(2);
-    morph_store(me, node_at(1), &node_at(1)->a, morph_handle_get(me, handle));
-    assert_non_null(node_at(1)->a);
-    marking_end();
-    overwrite_what_is_free(20000);
-    assert_int_equal(node_at(1)->a->id, 1);
-    assert_ptr_equal(morph_handle_get(me, handle), node_at(1)->a);
-    morph_handle_free(me, handle);
-    rules_close();
-}
-
-static void r2_what_is_born_old_while_marking_is_alive(void **state)
-{
-    rules_open(LIMIT, 1);
-    root[0] = node_new_old(1);
-    marking_begin();
-    root[1] = node_new_old(2);
-    root[2] = morph_new_bytes(me, 100000);
-    memset(root[2], 7, 100000);
-    root[3] = node_new(3);
-    collect(MORPH_COLLECT_MINOR);               /* promotes it, and the marker will not look at it */
-    marking_end();
-    overwrite_what_is_free(20000);
-    for (unsigned i = 0; i < 4; i++)
-        if (i != 2)
-            assert_int_equal(node_at(i)->id, i == 3 ? 3 : i + 1);
-    assert_true(memory_is(root[2], 7, 100000));
-    rules_close();
-}
-
-/* What died before the marking began is gone when it ends. */
-static void d10_what_is_dead_at_the_beginning_goes(void **state)
-{
-    rules_open(LIMIT, 1);
-    root[0] = node_new(1);
-    morph_handle handle = morph_handle_new_weak(me, root[0]);
-    collect(MORPH_COLLECT_MINOR);
-    root[0] = NULL;
-    marking_begin();
-    marking_end();
-    assert_null(morph_handle_get(me, handle));
-    morph_handle_free(me, handle);
-    assert_int_equal(sim.gc->receipt.mark_early, false);
-    assert_true(sim.gc->receipt.mark_slices >= 1);
-    rules_close();
-}
-
-/* A sparse block is emptied when a marking ends, but for one in which something is pinned; a reference that was stored meanwhile is found. */
-static void d12_sparse_blocks_are_emptied_when_a_marking_ends(void **state)
-{
-    rules_open(LIMIT, 1);
-    for (uint32_t round = 0; round < 2; round++) {
-        root[1] = morph_new_array(me, refs_type, 4000);
-        for (uint32_t i = 0; i < 4000; i++) {
-            struct node *node = node_new(i);
-            morph_store(me, root[1], &((struct refs *)root[1])->ref[i], node);
-        }
-        collect(MORPH_COLLECT_MINOR);
-        for (uint32_t i = 0; i < 4000; i++)
-            if (i % 40)
-                morph_store(me, root[1], &((struct refs *)root[1])->ref[i], NULL);
-        collect(MORPH_COLLECT_MAJOR);
-        settle();
-        struct node *one = ((struct refs *)root[1])->ref[40];
-        if (round)
-            assert_int_equal(morph_pin(me, one), 0);
-        marking_begin();
-        root[2] = node_new_old(9);
-        morph_store(me, node_at(2), &node_at(2)->a, ((struct refs *)root[1])->ref[80]);
-        marking_end();
-        for (uint32_t i = 0; i < 4000; i += 40)
-            assert_int_equal(((struct node *)((struct refs *)root[1])->ref[i])->id, i);
-        assert_ptr_equal(node_at(2)->a, ((struct refs *)root[1])->ref[80]);
-        if (round) {
-            assert_ptr_equal(((struct refs *)root[1])->ref[40], one);
-            assert_int_equal(morph_unpin(me, one), 0);
-        } else {
-            assert_true(sim.gc->receipt.evac_objects > 0);
-        }
-    }
-    rules_close();
-}
-
-/* A weak object that becomes old in a pause of a marking, and is met there only as the value of an ephemeron, is news to the end of the marking. */
-static void d10_weak_objects_behind_ephemerons_are_cleared_too(void **state)
-{
-    rules_open(LIMIT, 1);
-    root[0] = node_new(1);                                      /* the key */
-    root[1] = node_new(2);                                      /* what the weak reference knows */
-    collect(MORPH_COLLECT_MINOR);
-    root[2] = morph_new_array(me, weak_type, 1);
-    ((struct refs *)root[2])->ref[0] = root[1];
-    root[3] = morph_new_array(me, pair_type, 1);
-    morph_store(me, root[3], &((struct refs *)root[3])->ref[0], root[0]);
-    morph_store(me, root[3], &((struct refs *)root[3])->ref[1], root[2]);
-    root[1] = root[2] = NULL;
-    marking_begin();
-    marking_end();
-    struct refs *weak = ((struct refs *)root[3])->ref[1];
-    assert_int_equal(sim_space(weak), GC_OLD);
-    assert_null(weak->ref[0]);
-    rules_close();
-}
-
-/* Sparse old blocks: of 8,000 nodes every 40th is left, in root[1]. No thread fills them any more. */
-static void sparse_blocks_make(void)
-{
-    root[1] = morph_new_array(me, refs_type, 8000);
-    for (uint32_t i = 0; i < 8000; i++) {
-        struct node *node = node_new_old(i);
-        morph_store(me, root[1], &((struct refs *)root[1])->ref[i], i % 40 ? NULL : node);
-    }
-    collect(MORPH_COLLECT_MAJOR);
-    settle();
-}
-
-/* What is moved at the end of a marking marks what it refers to, though the marking had not come to it: it was met by way of a changed card of an
- * object that nobody but an ephemeron knows. */
-static void d12_what_is_moved_keeps_what_it_refers_to(void **state)
-{
-    rules_open(LIMIT, 15);
-    sparse_blocks_make();
-    root[2] = morph_new_array(me, refs_type, 3000);             /* large, like the next: they stay where they are */
-    struct refs *large = morph_new_array(me, refs_type, 3000);
-    large->id = 7;
-    struct node *moved = ((struct refs *)root[1])->ref[4000];
-    morph_store(me, moved, &moved->a, large);
-    morph_store(me, root[2], &((struct refs *)root[2])->ref[0], moved);
-    root[5] = node_new(3);
-    morph_store(me, root[2], &((struct refs *)root[2])->ref[1], root[5]);       /* young, and stays so: this card is looked at in every pause */
-    morph_store(me, root[1], &((struct refs *)root[1])->ref[4000], NULL);
-    root[3] = node_new_old(1);
-    root[4] = morph_new_array(me, pair_type, 2000);
-    morph_store(me, root[4], &((struct refs *)root[4])->ref[0], root[3]);
-    morph_store(me, root[4], &((struct refs *)root[4])->ref[1], root[2]);
-    root[2] = NULL;
-    collect(MORPH_COLLECT_MINOR);               /* so that the ephemeron's own cards are clean */
-    marking_begin();
-    marking_end();
-    struct node *now = ((struct refs *)((struct refs *)root[4])->ref[1])->ref[0];
-    assert_ptr_not_equal(now, moved);
-    assert_int_equal(now->id, 4000);
-    assert_ptr_equal(now->a, large);
-    assert_int_equal(sim_space(large), GC_LARGE);
-    assert_int_equal(large->id, 7);
-    rules_close();
+    story_close();
 }
 
 int main(void)
@@ -891,13 +606,6 @@ int main(void)
         world_case(r9_a_full_mark_stack_loses_nothing),
         world_case(r10_an_empty_nursery_settles_logged_cards),
         world_case(r11_a_put_off_collection_gives_a_little_memory),
-        world_case(d10_what_is_overwritten_while_marking_is_alive),
-        world_case(d10_what_is_read_weakly_while_marking_is_alive),
-        world_case(r2_what_is_born_old_while_marking_is_alive),
-        world_case(d10_what_is_dead_at_the_beginning_goes),
-        world_case(d12_sparse_blocks_are_emptied_when_a_marking_ends),
-        world_case(d10_weak_objects_behind_ephemerons_are_cleared_too),
-        world_case(d12_what_is_moved_keeps_what_it_refers_to),
     };
     return test_run(cases);
 }

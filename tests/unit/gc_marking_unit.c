@@ -1,0 +1,242 @@
+/* gc_marking_unit.c — marking while threads run, and emptying blocks (DESIGN D9, D10, D12): the smallest story (gc_story.h) for each rule in which
+ * breaking it does damage. */
+#include "tests/unit/gc_story.h"
+
+/* ---- Marking between pauses: the snapshot (D10), what is born meanwhile (R2), logs drained first (R5) ---- */
+
+static void marking_begin(void)
+{
+    gc_request_marking(sim.gc, RECEIPT_OLD);
+    while (sim.gc->mark_state == MARK_NONE) {
+        (void)sim_serve();
+        morph_poll(me);
+    }
+    assert_int_equal(sim.gc->mark_state, MARK_ON);
+}
+
+static void marking_end(void)
+{
+    while (sim.gc->mark_state == MARK_ON)
+        assert_true(sim_background());
+    while (sim.gc->mark_state != MARK_NONE) {
+        (void)sim_serve();
+        morph_poll(me);
+    }
+    assert_null(sim.lie);
+    settle();
+}
+
+/* The only way to an old object is taken away before the marker has come there, and a new object has it now. */
+static void d10_what_is_overwritten_while_marking_is_alive(void **state)
+{
+    story_open(LIMIT, 1);
+    root[0] = node_new(1);
+    struct node *below = node_new(2);
+    morph_store(me, node_at(0), &node_at(0)->a, below);
+    collect(MORPH_COLLECT_MINOR);
+    assert_int_equal(sim_space(root[0]), GC_OLD);
+    marking_begin();
+    root[1] = node_new(3);
+    morph_store(me, node_at(1), &node_at(1)->a, node_at(0)->a);
+    morph_store(me, node_at(0), &node_at(0)->a, NULL);
+    marking_end();
+    overwrite_what_is_free(20000);
+    assert_int_equal(node_at(1)->id, 3);
+    assert_int_equal(node_at(1)->a->id, 2);
+    story_close();
+}
+
+/* The same by way of a weak handle: what is read becomes strong. */
+static void d10_what_is_read_weakly_while_marking_is_alive(void **state)
+{
+    story_open(LIMIT, 1);
+    root[0] = node_new(1);
+    morph_handle handle = morph_handle_new_weak(me, root[0]);
+    collect(MORPH_COLLECT_MINOR);
+    root[0] = NULL;
+    marking_begin();
+    root[1] = node_new(2);
+    morph_store(me, node_at(1), &node_at(1)->a, morph_handle_get(me, handle));
+    assert_non_null(node_at(1)->a);
+    marking_end();
+    overwrite_what_is_free(20000);
+    assert_int_equal(node_at(1)->a->id, 1);
+    assert_ptr_equal(morph_handle_get(me, handle), node_at(1)->a);
+    morph_handle_free(me, handle);
+    story_close();
+}
+
+static void r2_what_is_born_old_while_marking_is_alive(void **state)
+{
+    story_open(LIMIT, 1);
+    root[0] = node_new_old(1);
+    marking_begin();
+    root[1] = node_new_old(2);
+    root[2] = morph_new_bytes(me, 100000);
+    memset(root[2], 7, 100000);
+    root[3] = node_new(3);
+    collect(MORPH_COLLECT_MINOR);               /* promotes it, and the marker will not look at it */
+    marking_end();
+    overwrite_what_is_free(20000);
+    for (unsigned i = 0; i < 4; i++)
+        if (i != 2)
+            assert_int_equal(node_at(i)->id, i == 3 ? 3 : i + 1);
+    assert_true(memory_is(root[2], 7, 100000));
+    story_close();
+}
+
+/* What died before the marking began is gone when it ends. */
+static void d10_what_is_dead_at_the_beginning_goes(void **state)
+{
+    story_open(LIMIT, 1);
+    root[0] = node_new(1);
+    morph_handle handle = morph_handle_new_weak(me, root[0]);
+    collect(MORPH_COLLECT_MINOR);
+    root[0] = NULL;
+    marking_begin();
+    marking_end();
+    assert_null(morph_handle_get(me, handle));
+    morph_handle_free(me, handle);
+    assert_int_equal(sim.gc->receipt.mark_early, false);
+    assert_true(sim.gc->receipt.mark_slices >= 1);
+    story_close();
+}
+
+/* A sparse block is emptied when a marking ends, but for one in which something is pinned; a reference that was stored meanwhile is found. */
+static void d12_sparse_blocks_are_emptied_when_a_marking_ends(void **state)
+{
+    story_open(LIMIT, 1);
+    for (uint32_t round = 0; round < 2; round++) {
+        root[1] = morph_new_array(me, refs_type, 4000);
+        for (uint32_t i = 0; i < 4000; i++) {
+            struct node *node = node_new(i);
+            morph_store(me, root[1], &((struct refs *)root[1])->ref[i], node);
+        }
+        collect(MORPH_COLLECT_MINOR);
+        for (uint32_t i = 0; i < 4000; i++)
+            if (i % 40)
+                morph_store(me, root[1], &((struct refs *)root[1])->ref[i], NULL);
+        collect(MORPH_COLLECT_MAJOR);
+        settle();
+        struct node *one = ((struct refs *)root[1])->ref[40];
+        if (round)
+            assert_int_equal(morph_pin(me, one), 0);
+        marking_begin();
+        root[2] = node_new_old(9);
+        morph_store(me, node_at(2), &node_at(2)->a, ((struct refs *)root[1])->ref[80]);
+        marking_end();
+        for (uint32_t i = 0; i < 4000; i += 40)
+            assert_int_equal(((struct node *)((struct refs *)root[1])->ref[i])->id, i);
+        assert_ptr_equal(node_at(2)->a, ((struct refs *)root[1])->ref[80]);
+        if (round) {
+            assert_ptr_equal(((struct refs *)root[1])->ref[40], one);
+            assert_int_equal(morph_unpin(me, one), 0);
+        } else {
+            assert_true(sim.gc->receipt.evac_objects > 0);
+        }
+    }
+    story_close();
+}
+
+/* A weak object that becomes old in a pause of a marking, and is met there only as the value of an ephemeron, is news to the end of the marking. */
+static void d10_weak_objects_behind_ephemerons_are_cleared_too(void **state)
+{
+    story_open(LIMIT, 1);
+    root[0] = node_new(1);                                      /* the key */
+    root[1] = node_new(2);                                      /* what the weak reference knows */
+    collect(MORPH_COLLECT_MINOR);
+    root[2] = morph_new_array(me, weak_type, 1);
+    ((struct refs *)root[2])->ref[0] = root[1];
+    root[3] = morph_new_array(me, pair_type, 1);
+    morph_store(me, root[3], &((struct refs *)root[3])->ref[0], root[0]);
+    morph_store(me, root[3], &((struct refs *)root[3])->ref[1], root[2]);
+    root[1] = root[2] = NULL;
+    marking_begin();
+    marking_end();
+    struct refs *weak = ((struct refs *)root[3])->ref[1];
+    assert_int_equal(sim_space(weak), GC_OLD);
+    assert_null(weak->ref[0]);
+    story_close();
+}
+
+/* Sparse old blocks: of 8,000 nodes every 40th is left, in root[1]. No thread fills them any more. */
+static void sparse_blocks_make(void)
+{
+    root[1] = morph_new_array(me, refs_type, 8000);
+    for (uint32_t i = 0; i < 8000; i++) {
+        struct node *node = node_new_old(i);
+        morph_store(me, root[1], &((struct refs *)root[1])->ref[i], i % 40 ? NULL : node);
+    }
+    collect(MORPH_COLLECT_MAJOR);
+    settle();
+}
+
+/* What is moved at the end of a marking marks what it refers to, though the marking had not come to it: it was met by way of a changed card of an
+ * object that nobody but an ephemeron knows. */
+static void d12_what_is_moved_keeps_what_it_refers_to(void **state)
+{
+    story_open(LIMIT, 15);
+    sparse_blocks_make();
+    root[2] = morph_new_array(me, refs_type, 3000);             /* large, like the next: they stay where they are */
+    struct refs *large = morph_new_array(me, refs_type, 3000);
+    large->id = 7;
+    struct node *moved = ((struct refs *)root[1])->ref[4000];
+    morph_store(me, moved, &moved->a, large);
+    morph_store(me, root[2], &((struct refs *)root[2])->ref[0], moved);
+    root[5] = node_new(3);
+    morph_store(me, root[2], &((struct refs *)root[2])->ref[1], root[5]);       /* young, and stays so: this card is looked at in every pause */
+    morph_store(me, root[1], &((struct refs *)root[1])->ref[4000], NULL);
+    root[3] = node_new_old(1);
+    root[4] = morph_new_array(me, pair_type, 2000);
+    morph_store(me, root[4], &((struct refs *)root[4])->ref[0], root[3]);
+    morph_store(me, root[4], &((struct refs *)root[4])->ref[1], root[2]);
+    root[2] = NULL;
+    collect(MORPH_COLLECT_MINOR);               /* so that the ephemeron's own cards are clean */
+    marking_begin();
+    marking_end();
+    struct node *now = ((struct refs *)((struct refs *)root[4])->ref[1])->ref[0];
+    assert_ptr_not_equal(now, moved);
+    assert_int_equal(now->id, 4000);
+    assert_ptr_equal(now->a, large);
+    assert_int_equal(sim_space(large), GC_LARGE);
+    assert_int_equal(large->id, 7);
+    story_close();
+}
+
+/* What died since the last marking is known to a compaction only when it is over: another round packs what is left. */
+static void d12_compaction_knows_what_has_just_died(void **state)
+{
+    story_open(LIMIT, 1);
+    root[1] = morph_new_array(me, refs_type, 40000);
+    for (uint32_t i = 0; i < 40000; i++) {
+        struct node *node = node_new_old(i);
+        morph_store(me, root[1], &((struct refs *)root[1])->ref[i], node);
+    }
+    collect(MORPH_COLLECT_MAJOR);
+    settle();
+    uint32_t before = sim.gc->old_blocks;
+    for (uint32_t i = 0; i < 40000; i++)
+        if (i % 40)
+            morph_store(me, root[1], &((struct refs *)root[1])->ref[i], NULL);
+    collect(MORPH_COLLECT_COMPACT);
+    settle();
+    assert_true(before > 25 && sim.gc->old_blocks < 6);
+    for (uint32_t i = 0; i < 40000; i += 40)
+        assert_int_equal(((struct node *)((struct refs *)root[1])->ref[i])->id, i);
+    story_close();
+}
+
+int main(void)
+{
+    const struct CMUnitTest cases[] = {
+        world_case(d10_what_is_overwritten_while_marking_is_alive),
+        world_case(d10_what_is_read_weakly_while_marking_is_alive),
+        world_case(r2_what_is_born_old_while_marking_is_alive),
+        world_case(d10_what_is_dead_at_the_beginning_goes),
+        world_case(d12_sparse_blocks_are_emptied_when_a_marking_ends),
+        world_case(d10_weak_objects_behind_ephemerons_are_cleared_too),
+        world_case(d12_what_is_moved_keeps_what_it_refers_to),
+        world_case(d12_compaction_knows_what_has_just_died),
+    };
+    return test_run(cases);
+}
