@@ -110,6 +110,18 @@ const struct bench plan[] = {
         .subject = { OURS_ALONE("marking") },
         .metric = { "64m_mb_s", "64m_mobjects_s", "64m_pause_ms", "much_mb_s", "much_mobjects_s", "much_pause_ms" },
     },
+    {
+        .name = "live-size", .sentence = "pauses of the same work in SERVER heaps of which 64 MiB and much more live",
+        .size = 2048, .size_least = 128,
+        .subject = { OURS_ALONE("live-size") },
+        .metric = { "64m_p99_us", "64m_max_us", "64m_majors", "much_p99_us", "much_max_us", "much_majors", "ratio" },
+    },
+    {
+        .name = "fragmentation", .sentence = "mixed sizes, nine of ten dropped at random, compacted; then half as much of other sizes",
+        .size = 512, .size_least = 32,
+        .subject = { OURS_ALONE("fragmentation") },
+        .metric = { "live_mb", "ratio", "compact_ms", "more_mb", "more_ratio" },
+    },
 };
 
 const unsigned plan_count = sizeof plan / sizeof *plan;

@@ -1,6 +1,6 @@
 /* collections.c — what single collections cost, as the program sees them and as their receipts say (receipts.h).
  *
- *   bench-collections handshake ROUNDS | old-size MIB | card ROUNDS | pause COLLECTIONS | marking MIB
+ *   bench-collections handshake ROUNDS | old-size MIB | card ROUNDS | pause COLLECTIONS | marking MIB | live-size MIB | fragmentation MIB
  *
  * What is measured is said in docs/benchmarks.md. Each workload opens the heaps that it needs. One thread. */
 #include <stdlib.h>
@@ -39,12 +39,9 @@ static void *object_check(void *object)
     return object ? object : (check(morph_thread_error(thread)), die("no object"), NULL);
 }
 
-/* A heap with a young generation of one size, whose old one grows without a major collection. */
-static void heap_begin(uint64_t limit_bytes, uint64_t young_bytes)
+static void heap_open(const morph_options *options)
 {
-    morph_options options = { .mode = MORPH_RUNTIME, .name = "bench", .limit_bytes = limit_bytes, .gc_start_bytes = limit_bytes,
-                              .young_min_bytes = young_bytes, .young_max_bytes = young_bytes };
-    check(morph_heap_open(&heap, &options));
+    check(morph_heap_open(&heap, options));
     check(morph_thread_attach(heap, &thread));
     check(morph_type_register(heap, &(morph_type_spec){ .name = "node", .bytes = sizeof(struct node),
         .refs = MORPH_REFS(struct node, left, right) }, &node_type));
@@ -52,6 +49,18 @@ static void heap_begin(uint64_t limit_bytes, uint64_t young_bytes)
         .refs = MORPH_REFS(struct page, next) }, &page_type));
     check(morph_type_register(heap, &(morph_type_spec){ .name = "table", .element_bytes = sizeof(void *),
         .element_refs = MORPH_ELEMENT_IS_REF }, &table_type));
+}
+
+/* A heap with a young generation of one size, whose old one grows without a major collection. */
+static void heap_begin(uint64_t limit_bytes, uint64_t young_bytes)
+{
+    heap_open(&(morph_options){ .mode = MORPH_RUNTIME, .name = "bench", .limit_bytes = limit_bytes, .gc_start_bytes = limit_bytes,
+                                .young_min_bytes = young_bytes, .young_max_bytes = young_bytes });
+}
+
+static void server_begin(uint64_t limit_bytes)
+{
+    heap_open(&(morph_options){ .mode = MORPH_SERVER, .name = "bench", .limit_bytes = limit_bytes });
 }
 
 static void heap_end(void)
@@ -398,8 +407,136 @@ static void marking_run(uint64_t mib)
     marking_time(mib * MIB, "much_mb_s", "much_mobjects_s", "much_pause_ms");
 }
 
+/* ---- live-size ---- */
+
+#define LIVE_OPERATIONS 600000u
+#define LIVE_GARBAGE    80u         /* nodes for each page that is replaced */
+
+/* The same work on a table of pages of so much: a page is replaced, and garbage made. Pauses of all kinds. */
+static double live_pauses(uint64_t live_bytes, const char *p99, const char *max, const char *markings)
+{
+    struct receipts receipts = { 0 };
+    struct times pause = { 0 };
+    uint32_t seed = 11;
+    uint64_t pages = live_bytes / (sizeof(struct page) + MORPH_HEADER_BYTES), majors = 0;
+    server_begin(live_bytes / 2 * 3 + 32 * MIB);
+    struct { struct page **table; struct page *page; } *frame = object_check(morph_frame_push(thread, sizeof *frame));
+    frame->table = object_check(morph_new_array(thread, table_type, pages));
+    for (uint64_t i = 0; i < pages; i++) {
+        struct page *page = object_check(morph_new(thread, page_type));
+        morph_store(thread, frame->table, &frame->table[i], page);
+    }
+    for (unsigned i = 0; i < 16; i++)
+        check(morph_collect(thread, MORPH_COLLECT_MINOR));
+    uint64_t before = collections(), look = before + RECEIPTS_EACH / 2;
+    for (uint64_t n = 0; n < LIVE_OPERATIONS; n++) {
+        struct page *page = object_check(morph_new(thread, page_type));
+        morph_store(thread, frame->table, &frame->table[random_below(&seed, (uint32_t)pages)], page);
+        for (unsigned k = 0; k < LIVE_GARBAGE; k++)
+            object_check(morph_new(thread, node_type));
+        if (n % 256 == 0 && collections() >= look) {
+            look = collections() + RECEIPTS_EACH / 2;
+            receipts_take(&receipts, morph_heap_id(heap));
+        }
+    }
+    receipts_take(&receipts, morph_heap_id(heap));
+    for (uint64_t i = 0; i < receipts.count; i++)
+        if (receipts.item[i].cycle > before) {
+            times_add(&pause, receipts.item[i].pause_ns);
+            majors += !receipts.item[i].minor;
+        }
+    double seen = times_report(&pause, p99, 0.99);
+    (void)times_report(&pause, max, 1);
+    figure_report(markings, (double)majors);
+    free(pause.ns);
+    free(receipts.item);
+    morph_frame_pop(thread, frame);
+    heap_end();
+    return seen;
+}
+
+static void live_size_run(uint64_t mib)
+{
+    double few = live_pauses(64 * MIB, "64m_p99_us", "64m_max_us", "64m_majors");
+    double much = live_pauses(mib * MIB, "much_p99_us", "much_max_us", "much_majors");
+    ratio_report("ratio", much, few);
+}
+
+/* ---- fragmentation ---- */
+
+#define LEAST_BYTES 16u
+#define MOST_BYTES  4096u
+
+/* Evenly on a scale of powers of two, from LEAST_BYTES to MOST_BYTES. */
+static uint64_t size_draw(uint32_t *seed)
+{
+    uint32_t least = LEAST_BYTES << random_below(seed, 8);
+    return least + random_below(seed, least + 1);
+}
+
+static uint64_t extent_of(uint64_t bytes) { return (bytes + MORPH_HEADER_BYTES + MORPH_GRANULE_BYTES - 1) & ~(uint64_t)(MORPH_GRANULE_BYTES - 1); }
+
+struct blob { uint64_t bytes; unsigned char byte[]; };
+
+static struct blob *blob_new(uint64_t bytes)
+{
+    struct blob *blob = object_check(morph_new_bytes(thread, bytes));
+    blob->bytes = bytes;
+    return blob;
+}
+
+/* What the heap holds, against what lives and the table, when everything is collected and packed. */
+static double packed_ratio(uint64_t live_bytes, double *ret_ms)
+{
+    morph_heap_stats stats;
+    uint64_t start_ns = clock_ns();
+    check(morph_collect(thread, MORPH_COLLECT_COMPACT));
+    *ret_ms = (double)(clock_ns() - start_ns) / 1e6;
+    check(morph_collect(thread, MORPH_COLLECT_MINOR));         /* what is left to be swept is swept before */
+    check(morph_heap_stats_get(heap, &stats));
+    return (double)stats.granted_bytes / (double)live_bytes;
+}
+
+static void fragmentation_run(uint64_t mib)
+{
+    uint32_t seed = 5, room = (uint32_t)(mib * MIB / 400), count = 0;      /* the mean is some 740 */
+    uint64_t table_bytes = extent_of((uint64_t)room * 8), live = table_bytes, filled = 0;
+    double ms;
+    server_begin(mib * MIB / 4 * 5 + 64 * MIB);
+    struct { struct blob **cell; } *frame = object_check(morph_frame_push(thread, sizeof *frame));
+    frame->cell = object_check(morph_new_array(thread, table_type, room));
+    for (; filled < mib * MIB && count < room; count++) {
+        struct blob *blob = blob_new(size_draw(&seed));
+        filled += extent_of(blob->bytes);
+        morph_store(thread, frame->cell, &frame->cell[count], blob);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        if (random_below(&seed, 10))
+            morph_store(thread, frame->cell, &frame->cell[i], NULL);
+        else
+            live += extent_of(frame->cell[i]->bytes);
+    figure_report("live_mb", (double)live / (double)MIB);
+    figure_report("ratio", packed_ratio(live, &ms));
+    figure_report("compact_ms", ms);
+    uint64_t more = 0;                  /* of other sizes: half as much again as before, in the cells that are free */
+    for (uint32_t i = 0; more < mib * MIB / 2 && i < room; i++)
+        if (!frame->cell[i]) {
+            struct blob *blob = blob_new(size_draw(&seed) * 3 / 2);
+            more += extent_of(blob->bytes);
+            morph_store(thread, frame->cell, &frame->cell[i], blob);
+        }
+    figure_report("more_mb", (double)more / (double)MIB);
+    morph_heap_stats stats;
+    check(morph_collect(thread, MORPH_COLLECT_MINOR));
+    check(morph_heap_stats_get(heap, &stats));
+    figure_report("more_ratio", (double)stats.granted_bytes / (double)(live + more));
+    morph_frame_pop(thread, frame);
+    heap_end();
+}
+
 static const struct { const char *name; void (*run)(uint64_t size); } works[] = {
     { "handshake", handshake_run }, { "old-size", old_size_run }, { "card", card_run }, { "pause", pause_run }, { "marking", marking_run },
+    { "live-size", live_size_run }, { "fragmentation", fragmentation_run },
 };
 
 int main(int argc, char **argv)
@@ -410,7 +547,7 @@ int main(int argc, char **argv)
         works[i].run(strtoull(argv[2], NULL, 10));
         return fflush(stdout) != 0;
     }
-    fprintf(stderr, "usage: %s handshake ROUNDS | old-size MIB | card ROUNDS | pause COLLECTIONS | marking MIB   "
-                    "(normally started by tests/bench/bench)\n", argv[0]);
+    fprintf(stderr, "usage: %s handshake ROUNDS | old-size MIB | card ROUNDS | pause COLLECTIONS | marking MIB | live-size MIB | "
+                    "fragmentation MIB   (normally started by tests/bench/bench)\n", argv[0]);
     return 2;
 }
