@@ -504,13 +504,15 @@ static void sum_up(struct gc *gc)
     r->nursery_bytes = (uint64_t)gc->young_blocks << MM_BLOCK_SHIFT;
 }
 
-/* Old and large blocks that start the next marking: as much again as lives now, in whole lines, between the bounds, and before the limit presses. */
+/* Old and large blocks that start the next marking: as much again as lives now, in whole lines, between the bounds, and before the limit presses:
+ * what the last marking used while it went on is left for the next one, twice. */
 static void next_start(struct gc *gc)
 {
     uint64_t live = (gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT) + 1, limit = gc->heap->limit_blocks;
     uint64_t more = within(live, CONFIG(old_min) >> MM_BLOCK_SHIFT, CONFIG(old_max) >> MM_BLOCK_SHIFT);
     uint64_t room = limit > live + 2 * gc->young_blocks ? limit - live - 2 * gc->young_blocks : 1;
-    more = more > room * 3 / 4 ? room * 3 / 4 : more;
+    uint64_t most = within(room > 2 * gc->mark_used_blocks ? room - 2 * gc->mark_used_blocks : 0, room / 4, room * 3 / 4);
+    more = more > most ? most : more;
     gc->start_blocks = live + (more ? more : 1);
 }
 

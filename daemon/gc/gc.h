@@ -258,7 +258,8 @@ struct gc {
     struct gc_tracer marker;
     uint64_t  mark_began_ns, mark_ns, mark_slices, assist_ns;
     uint64_t  mark_expected_bytes;      /* to be marked, by the last marking */
-    uint64_t  mark_room_blocks;         /* that could still be granted when it began */
+    uint64_t  mark_room_blocks;         /* that could still be granted, or promoted into, when it began */
+    uint64_t  mark_used_blocks;         /* of that room, by the last one from its beginning to its end */
     uint64_t  mark_promoted_bytes;      /* became old, and were marked, since it began */
 
     unsigned  tracers;                  /* that may take part in this collection */

@@ -42,7 +42,7 @@ static bool old_has_grown(const struct gc *gc)
 {
     uint64_t limit = gc->heap->limit_blocks;
     return gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT >= gc->start_blocks ||
-           (gc_room_blocks(gc) < gc->young_blocks + limit / 50 && gc->old_since_bytes >> MM_BLOCK_SHIFT > limit / 32);
+           (gc_room_blocks(gc) < (gc->young_blocks + limit / 50) / 2 && gc->old_since_bytes >> MM_BLOCK_SHIFT > limit / 32);
 }
 
 static void request_for_nursery(struct gc *gc)

@@ -71,6 +71,9 @@ static void logs_forget(struct gc *gc)
 
 /* ---- The marker ---- */
 
+/* What can be granted or promoted into before the limit: free blocks, and the holes of others. */
+static uint64_t room_blocks(const struct gc *gc) { return gc_room_blocks(gc) + (gc->old_free_lines * MM_LINE_BYTES >> MM_BLOCK_SHIFT); }
+
 static size_t marked_room(const struct gc *gc) { return (size_t)(gc->heap->limit_blocks * MM_BLOCK_BYTES / 64 / sizeof(uint64_t)) + 4096; }
 
 /* What a pause has marked and not scanned is the marker's. */
@@ -105,7 +108,7 @@ bool mark_begin(struct gc *gc)
     gc->mark_ns = gc->mark_slices = gc->assist_ns = gc->mark_promoted_bytes = 0;
     gc->mark_reason = gc->receipt.reason;
     gc->mark_expected_bytes = gc->live_bytes ? gc->live_bytes : gc_old_used_bytes(gc);
-    gc->mark_room_blocks = gc_room_blocks(gc);
+    gc->mark_room_blocks = room_blocks(gc);
     return stack_reserve(&marker->marked, marked_room(gc)) && stack_reserve(&marker->grey, GC_QUEUE);
 }
 
@@ -139,6 +142,8 @@ void mark_end(struct gc *gc)
         gc->tracer[i].young_settled = false;
     }
     pthread_mutex_unlock(&gc->lock);
+    uint64_t left = room_blocks(gc);
+    gc->mark_used_blocks = gc->mark_room_blocks > left ? gc->mark_room_blocks - left : 0;
     gc->receipt.mark_ns = gc->mark_ns;
     gc->receipt.mark_slices = gc->mark_slices;
     gc->receipt.mark_elapsed_ns = os.now_ns() - gc->mark_began_ns;
@@ -199,7 +204,7 @@ bool mark_step(struct gc *gc)
 /* The part of the room that was used since the beginning against the part of the work that is done. The last quarter of the room is not counted on. */
 static bool behind(const struct gc *gc)
 {
-    uint64_t room = gc->mark_room_blocks * 3 / 4, left = gc_room_blocks(gc), used = gc->mark_room_blocks > left ? gc->mark_room_blocks - left : 0;
+    uint64_t room = gc->mark_room_blocks * 3 / 4, left = room_blocks(gc), used = gc->mark_room_blocks > left ? gc->mark_room_blocks - left : 0;
     if (used * 8 < room)
         return false;
     uint64_t expected = (gc->mark_expected_bytes >> MM_BLOCK_SHIFT) + 1, marked = gc->marker.marked_bytes >> MM_BLOCK_SHIFT;
