@@ -125,7 +125,7 @@ struct gc_stack {
 /* Survivors; what is promoted, into holes; what is evacuated, into fresh blocks as long as there are any. */
 enum gc_to_kind { TO_SURVIVOR, TO_OLD, TO_FRESH, GC_TO_KINDS };
 
-/* Where copies go. `at` == `end`: none open. Offsets in the reserve. */
+/* Where copies go: from `begin`, now at `at`. `at` == `end`: none open. Offsets in the reserve. */
 struct gc_region { uint64_t at, end; uint32_t block; uint64_t begin; };
 
 /* What waits in a tracer's queue: the object at `off`, which the slot at `slot` refers to; GC_NO_SLOT: a marked one, to be scanned. */

@@ -71,6 +71,7 @@ void reclaim_list(struct gc *gc, uint32_t block, bool crumbs)
     gc->listed[at] = block;
 }
 
+/* Takes the block at `i` off the list. */
 static uint32_t unlist(struct gc *gc, uint32_t i)
 {
     uint32_t block = gc->listed[i];

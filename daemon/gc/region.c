@@ -100,6 +100,14 @@ static void old_block_leave(struct gc_tracer *tracer, unsigned which)
     tracer->old_block[which] = UINT32_MAX;
 }
 
+/* The first taken line at or behind `line`. */
+static uint32_t line_taken(const struct gc_block *side, uint32_t line)
+{
+    while (line < MM_BLOCK_LINES && !gc_bit(side->line, line))
+        line++;
+    return line;
+}
+
 /* Where the object ends that reaches into the line before free line `line`; the line itself where that is not plain to see. */
 static uint64_t hole_begin(const struct gc *gc, uint32_t block, uint32_t line)
 {
@@ -127,8 +135,7 @@ static bool hole_find(const struct gc *gc, uint32_t block, uint32_t line, uint64
 {
     const struct gc_block *side = gc_block(gc, block);
     for (uint32_t end; line < MM_BLOCK_LINES; line = end + 1) {
-        for (end = line; end < MM_BLOCK_LINES && !gc_bit(side->line, end); end++)
-            ;
+        end = line_taken(side, line);
         if (end == line || (end - line + 2) * MM_LINE_BYTES <= extent)
             continue;
         *ret_hole = (struct gc_region){ hole_begin(gc, block, line), hole_end(gc, block, end), block, 0 };
@@ -140,11 +147,16 @@ static bool hole_find(const struct gc *gc, uint32_t block, uint32_t line, uint64
     return false;
 }
 
+/* Under the lock, so no header is read: how far the hole reaches back into the line before it is left out. */
 bool region_fits(const struct gc *gc, uint32_t block, uint64_t extent)
 {
-    struct gc_region hole;
-    uint32_t from, to;
-    return hole_find(gc, block, 0, extent, &hole, &from, &to);
+    const struct gc_block *side = gc_block(gc, block);
+    for (uint32_t line = 0, end; line < MM_BLOCK_LINES; line = end + 1) {
+        end = line_taken(side, line);
+        if (end > line && hole_end(gc, block, end) - (gc_off(block) + line * MM_LINE_BYTES) >= extent)
+            return true;
+    }
+    return false;
 }
 
 static bool hole_open(struct gc_tracer *tracer, unsigned which, uint32_t line, uint64_t extent)

@@ -135,7 +135,7 @@ static inline uint64_t region_alloc(struct gc_tracer *tracer, enum gc_to_kind *k
     return at;
 }
 
-/* A hole of an old block that holds `extent` bytes, up to the objects on both sides. */
+/* Has the block a hole for `extent` bytes, up to the object behind it? Private tables only. */
 bool region_fits(const struct gc *gc, uint32_t block, uint64_t extent);
 
 /* The ends of regions: what is left of them is free again. `all`: of the owner's old regions too. */

@@ -196,10 +196,12 @@ static void holes_begin_and_end_with_their_neighbours(void **state)
         gc->old_free_lines = 3;
         *(uint64_t *)(sim.heap->view.base + base) = mm_header_make(header[i].extent - MM_HEADER_BYTES, 0, 0) ^ (uint64_t)(header[i].unborn ? MM_BORN : 0) << 56;
         uint64_t begin = base + (header[i].believed ? header[i].extent : 2 * MM_LINE_BYTES), end = base + 5 * MM_LINE_BYTES + 64;
-        uint64_t got = region_alloc(tracer, &old, end - begin);
-        if (got != begin)
-            fail_msg("header %u: hole at %llu, not at %llu", i, (unsigned long long)(got - base), (unsigned long long)(begin - base));
-        object_put(begin, (uint32_t)(end - begin));
+        uint64_t first = region_alloc(tracer, &old, 560), rest = region_alloc(tracer, &old, end - begin - 560);
+        if (first != begin || rest != begin + 560)
+            fail_msg("header %u: %llu and %llu, not %llu and 560 behind", i, (unsigned long long)(first - base), (unsigned long long)(rest - base),
+                     (unsigned long long)(begin - base));
+        object_put(first, 560);
+        object_put(rest, (uint32_t)(end - rest));
         regions_close(gc, true);
         for (uint32_t line = 0; line < MM_BLOCK_LINES; line++)
             assert_true(gc_bit(side->line, line));                      /* also the one with the neighbour in it */
