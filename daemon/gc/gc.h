@@ -298,6 +298,9 @@ void gc_request(struct gc *gc, enum mm_collection kind, enum receipt_reason reas
 /* The same, for a major collection that need not be made in one pause: its marking goes on while threads run. */
 void gc_request_marking(struct gc *gc, enum receipt_reason reason);
 
+/* Is a round of a compaction yet to come, or under way? Whoever waits for it waits on. */
+static inline bool gc_compacting(const struct gc *gc) { return gc->compact_round && (gc->wanted || gc->phase != GC_IDLE) && !gc->last.put_off; }
+
 /* One slice of whatever is due: stopping, the pause, reclaiming. True if it did something and wants to be called again soon. Guarded. */
 bool gc_step(struct gc *gc);
 

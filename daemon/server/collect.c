@@ -164,7 +164,7 @@ static bool collect_step(struct heap_task *task)
         letter->requested = true;
         return false;
     }
-    if (gc->ended < letter->awaited)
+    if (gc->ended < letter->awaited || gc_compacting(gc))
         return false;
     letter->receipt = gc->last;
     return true;

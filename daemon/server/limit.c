@@ -61,7 +61,7 @@ static bool limit_step(struct heap_task *task)
         limit->requested = true;
         return false;
     }
-    if (gc->ended < limit->awaited || gc->samples || gc->unswept_count)
+    if (gc->ended < limit->awaited || gc->samples || gc->unswept_count || gc_compacting(gc))
         return false;                   /* what is not swept yet still counts */
     return step_done(limit, gc->last.put_off ? MORPH_EPUTOFF : MORPH_EINUSE);
 }

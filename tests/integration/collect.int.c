@@ -244,6 +244,37 @@ static int log_as_nobody(void *context, struct test_parent parent)
     return count == 0 && error == 0 && only == MORPH_EPERMISSION ? 0 : 1;
 }
 
+/* Most of a list dies, which the collector learns in the first round: the answer comes with the last one, and what is free is free by then. */
+static void a_compaction_is_answered_when_its_last_round_is_over(void **state)
+{
+    struct test_daemon *daemon = test_daemon_start(NULL);
+    struct collected heap = collected_open("rounds", 64 * MiB);
+    struct frame *frame = morph_frame_push(heap.client.me, sizeof *frame);
+    static struct receipt log[LOG_MOST];
+    struct receipt receipt;
+    int error;
+    list_make(&heap, frame, 200000);
+    assert_ok(morph_collect(heap.client.me, MORPH_COLLECT_MAJOR));
+    for (struct node *keep = frame->list, *next; keep; keep = next) {
+        next = keep->next;
+        for (unsigned i = 0; next && i < 40; i++)
+            next = next->next;
+        morph_store(heap.client.me, keep, &keep->next, next);
+    }
+    morph_native_enter(heap.client.me);
+    assert_ok(collect(heap.client.id, COMPACT, &receipt));
+    unsigned count = log_ask(heap.client.id, 0, log, &error), rounds = 0;
+    assert_ok(error);
+    for (unsigned i = 0; i < count; i++)
+        rounds += strcmp(log[i].kind, "compact") == 0;
+    assert_true(rounds >= 2);
+    assert_int_equal(receipt.number, log[count - 1].number);
+    morph_native_leave(heap.client.me);
+    morph_frame_pop(heap.client.me, frame);
+    client_close(&heap.client);
+    test_daemon_stop(daemon);
+}
+
 static void what_cannot_be_collected_is_refused(void **state)
 {
     struct test_daemon *daemon = test_daemon_start(NULL);
@@ -647,6 +678,7 @@ int main(void)
 {
     const struct CMUnitTest cases[] = {
         test_case(a_collection_is_asked_for_and_its_receipt_comes),
+        test_case(a_compaction_is_answered_when_its_last_round_is_over),
         test_case(what_cannot_be_collected_is_refused),
         test_case(a_thread_that_does_not_stop_is_named),
         test_case(a_heap_that_ends_meanwhile_is_told),
