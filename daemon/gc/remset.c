@@ -184,13 +184,20 @@ static uint32_t hole_walk(struct gc *gc, const struct gc_grant *grant, uint32_t 
     return at;
 }
 
+/* Is a thread filling this block, and where? Its limit says which block that is: a cursor at the end of one is at the start of the next, too. */
+static bool filled_by(const struct gc *gc, uint32_t block, const struct mm_slot *slot, uint64_t *ret_cursor)
+{
+    uint64_t begin = gc_off(block), end = begin + MM_BLOCK_BYTES, limit;
+    return mm_load_relaxed(&slot->state) != MM_SLOT_FREE && mm_view_off(&gc->heap->view, mm_load_relaxed(&slot->old_limit), &limit) &&
+           limit > begin && limit <= end && mm_view_off(&gc->heap->view, mm_load_relaxed(&slot->old_cursor), ret_cursor) &&
+           *ret_cursor >= begin && *ret_cursor <= end;
+}
+
 /* Walks what is new in a grant. True: its thread is done with it. */
 static bool grant_walk(struct gc *gc, struct gc_grant *grant)
 {
-    struct mm_slot *slot = mm_control_slot(gc->heap->control, grant->slot);
     uint64_t cursor;
-    bool here = mm_view_off(&gc->heap->view, mm_load_relaxed(&slot->old_cursor), &cursor) && mm_load_relaxed(&slot->state) != MM_SLOT_FREE &&
-                mm_load_relaxed(&slot->old_limit) != 0 && cursor >= gc_off(grant->block) && cursor <= gc_off(grant->block) + MM_BLOCK_BYTES;
+    bool here = filled_by(gc, grant->block, mm_control_slot(gc->heap->control, grant->slot), &cursor);
     uint32_t last = here ? (uint32_t)(cursor - gc_off(grant->block)) : MM_BLOCK_BYTES;
     for (uint32_t line = grant->walked / MM_LINE_BYTES; line < MM_BLOCK_LINES;) {
         if (!gc_bit(grant->holes, line)) {

@@ -114,6 +114,32 @@ static void r3_what_new_old_objects_refer_to_lives(void **state)
     story_close();
 }
 
+/* A thread that has filled a block to its last byte is at the first byte of the next one, too: that it was there before is no reason not to walk
+ * what it left there. */
+static void r3_the_end_of_a_block_is_not_the_start_of_the_next(void **state)
+{
+    enum { PER_BLOCK = MM_BLOCK_BYTES / 32, COUNT = 4 * PER_BLOCK };
+    morph_type type;
+    story_open(LIMIT, 1);
+    assert_int_equal(morph_type_register(sim.client, &(morph_type_spec){ .name = "cell", .bytes = 16 }, &type), 0);
+    root[1] = morph_new_array(me, refs_type, COUNT);
+    for (uint32_t i = 0; i < COUNT; i++)
+        morph_store(me, root[1], &((struct refs *)root[1])->ref[i], morph_new_hint(me, type, MORPH_HINT_LONG));
+    char *first = (char *)((struct refs *)root[1])->ref[0] - MM_HEADER_BYTES;
+    assert_ptr_equal((char *)((struct refs *)root[1])->ref[PER_BLOCK] - MM_HEADER_BYTES, first + MM_BLOCK_BYTES);
+    uint32_t second = sim_block(first + MM_BLOCK_BYTES + MM_HEADER_BYTES);
+    for (uint32_t i = 0; i < sim.gc->grants; i++)               /* as if its first line had been taken all along, ... */
+        if (sim.gc->grant[i].block == second)
+            gc_bit_clear(sim.gc->grant[i].holes, 0);
+    for (uint32_t granule = 0; granule < GC_LINE_GRANULES; granule += 2)
+        gc_bit_set(gc_block(sim.gc, second)->start, granule);
+    me->old.cursor = me->old.limit = first + MM_BLOCK_BYTES;    /* ... and it had filled the first block last */
+    collect(MORPH_COLLECT_MINOR);
+    for (uint32_t i = 0; i < COUNT; i++)
+        assert_true(sim_starts(((struct refs *)root[1])->ref[i]));
+    story_close();
+}
+
 /* ---- R4: cards ---- */
 
 /* A promoted object that still refers to a young one adds its card. */
@@ -590,6 +616,7 @@ int main(void)
         world_case(r2_a_marking_knows_what_was_put_into_old_holes),
         world_case(r2_large_objects_live_from_their_grant_on),
         world_case(r3_what_new_old_objects_refer_to_lives),
+        world_case(r3_the_end_of_a_block_is_not_the_start_of_the_next),
         world_case(r4_promoted_objects_add_their_cards),
         world_case(r4_a_card_is_carried_while_it_matters),
         world_case(r4_a_full_log_loses_no_store),
