@@ -108,6 +108,18 @@ static uint32_t line_taken(const struct gc_block *side, uint32_t line)
     return line;
 }
 
+/* Where the object ends that reaches into the line before free line `line`; the line itself where that is not plain to see. */
+static uint64_t hole_begin(const struct gc *gc, uint32_t block, uint32_t line)
+{
+    uint64_t begin = gc_off(block) + line * MM_LINE_BYTES;
+    uint32_t granule;
+    if (!gc_start_before(gc_block(gc, block)->start, line * GC_LINE_GRANULES, &granule))
+        return begin;
+    uint64_t off = gc_off(block) + granule * MM_GRANULE_BYTES, word0 = trace_header(gc, off);
+    uint64_t end = off + mm_object_extent(mm_header_bytes(word0));
+    return trace_header_sane(gc, off, word0) && end <= begin && begin - end < MM_LINE_BYTES ? end : begin;
+}
+
 /* Where the object begins in taken line `line`, behind free ones. */
 static uint64_t hole_end(const struct gc *gc, uint32_t block, uint32_t line)
 {
@@ -126,7 +138,7 @@ static bool hole_find(const struct gc *gc, uint32_t block, uint32_t line, uint64
         end = line_taken(side, line);
         if (end == line || (end - line + 2) * MM_LINE_BYTES <= extent)
             continue;
-        *ret_hole = (struct gc_region){ gc_off(block) + line * MM_LINE_BYTES, hole_end(gc, block, end), block, 0 };
+        *ret_hole = (struct gc_region){ hole_begin(gc, block, line), hole_end(gc, block, end), block, 0 };
         *ret_from = line;
         *ret_to = end;
         if (ret_hole->end - ret_hole->at >= extent)
