@@ -2,7 +2,6 @@
  * pressure makes heaps give. Seeds are printed.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,34 +97,13 @@ static void mutator_close(struct mutator *m)
 
 /* ---- From outside ---- */
 
-/* Memory of the daemon's segments, each once, as the kernel counts it. */
-static uint64_t segments_resident_bytes(const struct test_daemon *daemon)
-{
-    char path[64], to[64];
-    uint64_t bytes = 0;
-    snprintf(path, sizeof path, "/proc/%d/fd", (int)daemon->pid);
-    DIR *dir = opendir(path);
-    assert_non_null(dir);
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        struct stat st;
-        ssize_t n = readlinkat(dirfd(dir), entry->d_name, to, sizeof to - 1);
-        if (n <= 0)
-            continue;
-        to[n] = 0;
-        if (strstr(to, "memfd:morphmem-segment") && fstatat(dirfd(dir), entry->d_name, &st, 0) == 0)
-            bytes += (uint64_t)st.st_blocks * 512;
-    }
-    closedir(dir);
-    return bytes;
-}
-
 /* What nobody may see broken at any moment. Segments are counted one after the other, so what one heap gives and another takes in between may be
  * counted twice: what counts is the least of a few counts. */
 static void sums_hold(const struct test_daemon *daemon, uint64_t budget_bytes)
 {
-    uint64_t used = test_stat("resident_bytes"), seen = segments_resident_bytes(daemon);
+    uint64_t used = test_stat("resident_bytes"), seen = test_segment_bytes(daemon, 0);
     for (unsigned again = 0; again < 50 && seen > budget_bytes; again++)
-        seen = segments_resident_bytes(daemon);
+        seen = test_segment_bytes(daemon, 0);
     if (used > budget_bytes || seen > budget_bytes)
         fail_msg("%llu bytes counted and %llu seen of %llu", (unsigned long long)used, (unsigned long long)seen, (unsigned long long)budget_bytes);
 }
@@ -335,7 +313,7 @@ static void idle_heaps_are_collected_once_and_shrink(void **state)
     assert_true(test_child_read(&first, &first_id, sizeof first_id));
     assert_true(test_wait_until(test_stat("idle_majors") >= 1, WAIT_MS));
     assert_true(test_wait_until(test_heap_stat(first_id, "resident_bytes") <= 8 * MiB, WAIT_MS));
-    assert_true(test_wait_until(segments_resident_bytes(daemon) <= 9 * MiB, WAIT_MS));
+    assert_true(test_wait_until(test_segment_bytes(daemon, 0) <= 9 * MiB, WAIT_MS));
     uint64_t majors = test_heap_stat(first_id, "majors");
     struct test_child second = test_child_start((uid_t)-1, hoard, &limit);        /* by the time that this one has been, ... */
     assert_true(test_child_read(&second, &second_id, sizeof second_id));

@@ -326,3 +326,55 @@ bool test_daemon_logged(const struct test_daemon *daemon, const char *text)
         fclose(file);
     return found;
 }
+
+/* ---- Memory, from outside ---- */
+
+#define SEGMENTS 512u
+
+/* The inodes of the segments that a process has mapped. */
+static unsigned segments_of(pid_t pid, unsigned long *ret_inode)
+{
+    char path[64], line[512];
+    unsigned count = 0;
+    snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
+    FILE *maps = fopen(path, "re");
+    while (maps && fgets(line, sizeof line, maps)) {
+        unsigned long inode;
+        if (strstr(line, "memfd:morphmem-segment") && sscanf(line, "%*s %*s %*s %*s %lu", &inode) == 1 &&
+            (count == 0 || ret_inode[count - 1] != inode) && count < SEGMENTS)
+            ret_inode[count++] = inode;
+    }
+    if (maps)
+        fclose(maps);
+    return count;
+}
+
+static bool among(const unsigned long *inode, unsigned count, unsigned long wanted)
+{
+    while (count && inode[count - 1] != wanted)
+        count--;
+    return count > 0;
+}
+
+uint64_t test_segment_bytes(const struct test_daemon *daemon, pid_t client)
+{
+    char path[64], to[64];
+    unsigned long inode[SEGMENTS];
+    unsigned count = client ? segments_of(client, inode) : 0;
+    uint64_t bytes = 0;
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)daemon->pid);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        struct stat st;
+        ssize_t n = readlinkat(dirfd(dir), entry->d_name, to, sizeof to - 1);
+        if (n <= 0)
+            continue;
+        to[n] = 0;
+        if (strstr(to, "memfd:morphmem-segment") && fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 &&
+            (!client || among(inode, count, (unsigned long)st.st_ino)))
+            bytes += (uint64_t)st.st_blocks * 512;
+    }
+    closedir(dir);
+    return bytes;
+}

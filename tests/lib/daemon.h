@@ -50,6 +50,9 @@ bool test_daemon_logged(const struct test_daemon *daemon, const char *text);
 void test_dir_make(char ret_dir[static 64], uid_t uid);
 void test_dir_remove(const char *dir);
 
+/* Memory of the daemon's segments, each once, as the kernel counts it: of all, or of those that the process `client` has mapped. 0: all. */
+uint64_t test_segment_bytes(const struct test_daemon *daemon, pid_t client);
+
 /* The path of the daemon's program. */
 const char *test_daemon_program(void);
 

@@ -6,11 +6,9 @@
  * filled, in which one core or more is always at work; seeded.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shm/object.h"
@@ -23,7 +21,6 @@
 #define CELLS        100000u
 #define LARGE_EVERY  3000u
 #define LOOK_NS      100000000u         /* most time between two looks from outside */
-#define SEGMENTS     512u
 
 struct entry { uint64_t bytes; unsigned char *payload; };
 
@@ -146,46 +143,6 @@ static int do_work(void *context, struct test_parent parent)
 
 /* ---- From outside ---- */
 
-/* The inodes of the segments that a process has mapped: the memory of its heap. */
-static unsigned segments_of(pid_t pid, unsigned long *ret_inode)
-{
-    char path[64], line[512];
-    unsigned count = 0;
-    snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
-    FILE *maps = fopen(path, "re");
-    while (maps && fgets(line, sizeof line, maps)) {
-        unsigned long inode;
-        if (strstr(line, "memfd:morphmem-segment") && sscanf(line, "%*s %*s %*s %*s %lu", &inode) == 1 &&
-            (count == 0 || ret_inode[count - 1] != inode) && count < SEGMENTS)
-            ret_inode[count++] = inode;
-    }
-    if (maps)
-        fclose(maps);
-    return count;
-}
-
-/* Bytes that the kernel has given to them. */
-static uint64_t resident_bytes(const struct test_daemon *daemon, const unsigned long *inode, unsigned count)
-{
-    char path[64];
-    uint64_t bytes = 0;
-    snprintf(path, sizeof path, "/proc/%d/fd", (int)daemon->pid);
-    DIR *dir = opendir(path);
-    assert_non_null(dir);
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        struct stat st;
-        if (fstatat(dirfd(dir), entry->d_name, &st, 0) != 0)
-            continue;
-        for (unsigned i = 0; i < count; i++)
-            if (st.st_ino == inode[i]) {
-                bytes += (uint64_t)st.st_blocks * 512;
-                break;
-            }
-    }
-    closedir(dir);
-    return bytes;
-}
-
 static void close_to_the_bound(struct test_random *random, unsigned percent, uint64_t ns)
 {
     struct part part = { LIVE_BYTES / 100 * percent / MM_BLOCK_BYTES * MM_BLOCK_BYTES, test_random_next(random), ns };
@@ -194,8 +151,7 @@ static void close_to_the_bound(struct test_random *random, unsigned percent, uin
     struct report report = { 0 };
     uint64_t most = 0, most_live = 0, looks = 0;
     while (test_child_read(&child, &report, sizeof report)) {
-        unsigned long inode[SEGMENTS];
-        uint64_t seen = resident_bytes(daemon, inode, segments_of(child.pid, inode));
+        uint64_t seen = test_segment_bytes(daemon, child.pid);
         most = seen > most ? seen : most;
         most_live = report.live_bytes > most_live ? report.live_bytes : most_live;
         looks++;

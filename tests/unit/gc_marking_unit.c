@@ -46,15 +46,22 @@ static void d10_what_is_overwritten_while_marking_is_alive(void **state)
     story_close();
 }
 
-/* The same by way of a weak handle: what is read becomes strong. */
-static void d10_what_is_read_weakly_while_marking_is_alive(void **state)
+/* An old object, number 1, that nothing but this handle knows. */
+static morph_handle marking_begin_with_one_known_weakly(void)
 {
-    story_open(LIMIT, 1);
     root[0] = node_new(1);
     morph_handle handle = morph_handle_new_weak(me, root[0]);
     collect(MORPH_COLLECT_MINOR);
     root[0] = NULL;
     marking_begin();
+    return handle;
+}
+
+/* The same by way of a weak handle: what is read becomes strong. */
+static void d10_what_is_read_weakly_while_marking_is_alive(void **state)
+{
+    story_open(LIMIT, 1);
+    morph_handle handle = marking_begin_with_one_known_weakly();
     root[1] = node_new(2);
     morph_store(me, node_at(1), &node_at(1)->a, morph_handle_get(me, handle));
     assert_non_null(node_at(1)->a);
@@ -89,11 +96,7 @@ static void r2_what_is_born_old_while_marking_is_alive(void **state)
 static void d10_what_is_dead_at_the_beginning_goes(void **state)
 {
     story_open(LIMIT, 1);
-    root[0] = node_new(1);
-    morph_handle handle = morph_handle_new_weak(me, root[0]);
-    collect(MORPH_COLLECT_MINOR);
-    root[0] = NULL;
-    marking_begin();
+    morph_handle handle = marking_begin_with_one_known_weakly();
     marking_end();
     assert_null(morph_handle_get(me, handle));
     morph_handle_free(me, handle);
