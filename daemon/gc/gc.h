@@ -265,6 +265,7 @@ struct gc {
     unsigned  tracers;                  /* that may take part in this collection */
     struct gc_helper helper[GC_MAX_TRACERS];
     struct gc_stack shared;             /* objects for whoever has nothing to do; this and the next three under `lock` */
+    size_t    shared_seen;              /* its count, written under `lock`, read without */
     uint32_t  help_running, help_idle, helped;
     bool      help_over;
     struct receipt last;                /* of the collection before */

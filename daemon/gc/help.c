@@ -31,6 +31,9 @@ void gc_help_init(unsigned workers, gc_lend *lend)
 /* What is left for this pause: marked objects may be left for later. */
 static size_t held(const struct gc_tracer *tracer) { return tracer->grey.count + (tracer->mark_settled ? tracer->marked.count : 0); }
 
+/* How much is shared, for those who look without the lock. Under the lock. */
+static void tell_shared(struct gc *gc) { mm_store_relaxed(&gc->shared_seen, gc->shared.count); }
+
 /* Moves up to `objects` from the top of a tracer's stacks to the shared one. Under the lock. */
 static void give(struct gc_tracer *tracer, size_t objects)
 {
@@ -40,9 +43,10 @@ static void give(struct gc_tracer *tracer, size_t objects)
         struct gc_stack *from = grey ? &tracer->grey : &tracer->marked;
         uint64_t off = from->word[from->count - 1] | (grey ? 0 : MARKED_BIT);
         if (!stack_push_grow(shared, off))
-            return;                     /* no memory to share: it stays where it is */
+            break;                      /* no memory to share: it stays where it is */
         from->count--;
     }
+    tell_shared(tracer->gc);
 }
 
 /* Takes a packet. Under the lock; false: there is none. */
@@ -58,13 +62,14 @@ static bool take(struct gc_tracer *tracer)
         shared->count--;
         stack_push(to, off & ~(uint64_t)MARKED_BIT);
     }
+    tell_shared(tracer->gc);
     return any && held(tracer);
 }
 
 void gc_help_share(struct gc_tracer *tracer)
 {
     struct gc *gc = tracer->gc;
-    if (!tracer->parallel || held(tracer) < SURPLUS_OBJECTS || mm_load_relaxed(&gc->shared.count) >= 2 * PACKET_OBJECTS)
+    if (!tracer->parallel || held(tracer) < SURPLUS_OBJECTS || mm_load_relaxed(&gc->shared_seen) >= 2 * PACKET_OBJECTS)
         return;
     pthread_mutex_lock(&gc->lock);
     give(tracer, held(tracer) / 2 < 4 * PACKET_OBJECTS ? held(tracer) / 2 : 4 * PACKET_OBJECTS);
@@ -133,6 +138,7 @@ void gc_help_prepare(struct gc *gc)
     gc->tracers = parallel ? others.workers : 1;
     gc->helped = 0;
     gc->shared.count = 0;
+    tell_shared(gc);
     for (unsigned i = 0; i < GC_MAX_TRACERS; i++)
         gc->tracer[i].parallel = parallel;
     gc->help_over = true;               /* until helpers are asked: a job of the last collection may only now come round */
