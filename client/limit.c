@@ -15,10 +15,10 @@ static int answer_await(struct morph_heap *heap, struct morph__awaited *awaited)
     uint64_t deadline = mm_now_ns() + (uint64_t)heap->timeout_ms * 1000000;
     for (;;) {
         struct pollfd readable = { .fd = heap->socket, .events = POLLIN };
-        pthread_mutex_lock(&heap->lock);
+        morph__lock(heap);
         int r = morph__letters(heap);
         bool come = awaited->come;
-        pthread_mutex_unlock(&heap->lock);
+        morph__unlock(heap);
         if (come)
             return awaited->error;
         if (r < 0)
@@ -34,22 +34,22 @@ static int limit_ask(struct morph_heap *heap, uint64_t bytes)
     struct mm_message message = { .id = MM_MSG_LIMIT };
     struct morph__awaited awaited = { 0 };
     message.as.limit.limit_bytes = bytes;
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     int r = morph__say(heap, &message);
     awaited.seq = message.seq;
     awaited.next = heap->awaited;
     heap->awaited = &awaited;
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     if (r == 0)
         r = answer_await(heap, &awaited);
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     for (struct morph__awaited **link = &heap->awaited; *link; link = &(*link)->next)
         if (*link == &awaited) {
             *link = awaited.next;
             break;
         }
     heap->limit_needed_bytes = awaited.needed_bytes;
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     return r;
 }
 

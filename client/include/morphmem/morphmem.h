@@ -14,6 +14,12 @@
  *      morph_native_leave(): a thread that does neither holds up every collection of its heap.
  *   4. What refers to an object is aligned to 8 bytes and holds 0 or the address that an allocation returned, nothing else.
  *
+ * A heap that was opened with no_moving asks none of this. Its objects stay where they are; what keeps one alive is any word that points to it, into it
+ * or right behind it: on the stacks and in the registers of attached threads, in the program's static data, in frames, variables and handles, and
+ * in fields that types call references. Threads are stopped by a real-time signal (the last one that nobody has a handler for), wherever they are;
+ * system calls that a handler cuts short whatever SA_RESTART says (nanosleep, poll) may return EINTR. There are no generations: each collection
+ * marks all that lives, so such a heap is for programs where that is little, or that cannot be changed. At most 32 GiB.
+ *
  * Errors: functions that return int return 0 or a negative code of morphmem/error.h; morph_strerror() has its sentence.
  * Functions that return memory return NULL and leave the code in morph_thread_error(). Nothing aborts.
  * Results come through `ret_` arguments, last, and are written on success only.
@@ -81,6 +87,7 @@ typedef struct morph_options {
     const char *socket;             /* the daemon's; default: MORPHMEM_SOCKET, else the system's, else the user's own */
     bool        no_autospawn;       /* fail instead of starting a private daemon for this user */
     uint32_t    timeout_ms;         /* for an answer of the daemon; default 5000 */
+    bool        no_moving;          /* collected modes: objects never move, for code that cannot keep the four rules: see below */
     bool        service_thread;     /* the library starts a hidden thread that calls morph_heap_dispatch(), until morph_heap_close() */
 } morph_options;
 
@@ -209,10 +216,21 @@ typedef struct morph_type_spec {
     uint32_t    element_bytes;      /* repeated part after the fixed one; 0: none */
     morph_refs  element_refs;       /* in each element */
     uint32_t    flags;              /* enum morph_type_flag */
+
+    /* Heaps with no_moving: what another object holds, which only this one knows (an array's elements, a map's entries). That object is raw or
+     * of a conservative type, and is kept alive by this one. */
+    uint32_t    storage_at;         /* where in the fixed part the reference to it is */
+    uint32_t    storage_bytes;      /* of an element of it; 0: there is none */
+    const struct morph_storage_ref *storage_ref;
+    uint32_t    storage_ref_count;  /* at most 16 */
 } morph_type_spec;
+
+/* A reference in each element of the storage, if the 32-bit word at `says` in the fixed part is not 0. */
+typedef struct morph_storage_ref { uint32_t offset, says; } morph_storage_ref;
 
 enum morph_type_flag {
     MORPH_TYPE_WEAK = 1,            /* its references keep nothing alive; they become NULL when their object is gone */
+    MORPH_TYPE_CONSERVATIVE = 4,    /* heaps with no_moving: any word of it may be a reference; it has no refs */
     MORPH_TYPE_EPHEMERON = 2        /* its references come in pairs, key and value (fixed part and element: an even number each): a value
                                      * is kept alive by its key's being alive; both become NULL when the key is gone */
 };
