@@ -78,7 +78,7 @@ struct mem_attachment *morph__mem_attach(MorphContextV2 *context);
 static inline struct mem_attachment *mem_attachment(MorphContextV2 *context)
 {
     struct mem_attachment *first = morph__mem_mine;
-    return first && __atomic_load_n(&first->context, __ATOMIC_RELAXED) == context ? first : morph__mem_attach(context);
+    return first && context && __atomic_load_n(&first->context, __ATOMIC_RELAXED) == context ? first : morph__mem_attach(context);
 }
 /* Takes every thread off the heap of a context that ends. Under the lock. */
 void morph__mem_detach_all(MorphContextV2 *context);
