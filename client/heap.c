@@ -258,7 +258,14 @@ int morph_heap_stats_get(morph_heap *heap, morph_heap_stats *ret_stats)
                                .spare_bytes = (uint64_t)heap->spare_blocks << MM_BLOCK_SHIFT,
                                .mapped_bytes = (uint64_t)heap->mapped_chunks << MM_CHUNK_SHIFT,
                                .collections = mm_load_relaxed(&heap->control->collections),
-                               .live_bytes = mm_load_relaxed(&heap->control->live_bytes) };
+                               .live_bytes = mm_load_relaxed(&heap->control->live_bytes),
+                               .pause_ns = mm_load_relaxed(&heap->control->pause_ns),
+                               .pause_max_ns = mm_load_relaxed(&heap->control->pause_max_ns),
+                               .minor_collections = mm_load_relaxed(&heap->control->minor_collections),
+                               .major_collections = mm_load_relaxed(&heap->control->major_collections),
+                               .promoted_objects = mm_load_relaxed(&heap->control->promoted_objects),
+                               .promoted_bytes = mm_load_relaxed(&heap->control->promoted_bytes),
+                               .freed_bytes = mm_load_relaxed(&heap->control->freed_bytes) };
     for (uint32_t i = 0; i < heap->control->slots_high; i++) {
         struct mm_slot *slot = mm_control_slot(heap->control, i);
         stats.waits += mm_load_relaxed(&slot->waits);

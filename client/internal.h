@@ -73,13 +73,14 @@ static inline void morph__inside_end(void)
 struct morph__pin;
 struct morph__pressure;                 /* pressure.c */
 
-/* An answer that somebody waits for without holding the lock; his, and on the heap's list until he has it (limit.c). */
+/* An answer that somebody waits for without holding the lock; his, and on the heap's list until he has it (ask.c). */
 struct morph__awaited {
     struct morph__awaited *next;
     uint32_t seq;
-    bool     come;
+    bool     come;                      /* whole: an answer in parts has its last one */
     int      error;                     /* a negative code, or 0 */
     uint64_t needed_bytes;              /* of an ERROR */
+    int    (*part)(struct morph__awaited *awaited, const void *body, uint32_t bytes);  /* of a REPORT, under heap->lock; NULL: nobody looks */
 };
 
 struct morph_heap {
@@ -205,6 +206,9 @@ MORPH_HIDDEN int morph__say(struct morph_heap *heap, struct mm_message *message)
 MORPH_HIDDEN int morph__letters(struct morph_heap *heap);           /* hears what has come; 0 or the status */
 MORPH_HIDDEN void morph__lose(struct morph_heap *heap, int error);  /* error: a negative code */
 static inline int morph__status(const struct morph_heap *heap) { return -(int)mm_load_relaxed(&heap->status); }
+
+/* ask.c: a request whose answer may take its time: `awaited` is filled in. The caller holds no lock, and is NATIVE in this heap. 0 or a negative code. */
+MORPH_HIDDEN int morph__ask(struct morph_heap *heap, struct mm_message *message, struct morph__awaited *awaited);
 
 /* autospawn.c */
 MORPH_HIDDEN int morph__autospawn(uint32_t timeout_ms);

@@ -571,6 +571,22 @@ static void publish(struct gc *gc)
     mm_store_relaxed(&control->marking, gc->mark_state != MARK_NONE);
 }
 
+/* Sums with the pause that ends now: nobody but this worker writes the log, so it needs no lock to be read. */
+static void publish_sums(struct gc *gc)
+{
+    struct mm_control *control = gc->heap->control;
+    const struct receipt *r = &gc->receipt;
+    const struct receipt_log *log = &gc->log;
+    bool minor = r->kind == MM_COLLECT_MINOR;
+    mm_store_relaxed(&control->pause_ns, log->collect_ns + r->pause_ns);
+    mm_store_relaxed(&control->pause_max_ns, log->pause.max > r->pause_ns ? log->pause.max : r->pause_ns);
+    mm_store_relaxed(&control->minor_collections, log->minors + minor);
+    mm_store_relaxed(&control->major_collections, log->majors + !minor);
+    mm_store_relaxed(&control->promoted_objects, log->aged_objects + r->promoted_objects + r->kept_objects);
+    mm_store_relaxed(&control->promoted_bytes, log->aged_bytes + r->promoted_bytes + r->kept_bytes);
+    mm_store_relaxed(&control->freed_bytes, log->freed_bytes + r->freed_bytes);
+}
+
 /* A compaction knows what died since the last marking only when it is over, and moves no more than fits what is free: it is made again as long as
  * each round makes blocks free, and there is an eighth to be gained. Where memory was short it ends when that is over. */
 static void compact_settle(struct gc *gc)
@@ -629,6 +645,7 @@ static bool step_finish(struct gc *gc)
     uint64_t now = os.now_ns();
     adapt_nursery(gc, now);
     r->pause_ns = now - gc->stop_ns;
+    publish_sums(gc);
     gc->judging = false;
     gc->phase = GC_IDLE;
     if (gc->lie)

@@ -183,6 +183,11 @@ typedef struct morph_heap_stats {
     uint64_t live_bytes;            /* after the last major collection; 0: none yet */
     uint64_t limit_most_bytes;      /* up to which the limit may be raised: the reserve */
     uint64_t limit_needed_bytes;    /* what the last morph_heap_set_limit() would have needed; 0: it did not fail for that */
+    uint64_t pause_ns;              /* of all pauses, and of the longest one */
+    uint64_t pause_max_ns;
+    uint64_t minor_collections, major_collections;      /* compactions are major */
+    uint64_t promoted_objects, promoted_bytes;          /* became old, moved or where they were */
+    uint64_t freed_bytes;           /* by collections, in blocks */
 } morph_heap_stats;
 
 /* What this process knows of its heap without asking. Any thread. */
@@ -230,9 +235,9 @@ typedef struct morph_storage_ref { uint32_t offset, says; } morph_storage_ref;
 
 enum morph_type_flag {
     MORPH_TYPE_WEAK = 1,            /* its references keep nothing alive; they become NULL when their object is gone */
-    MORPH_TYPE_CONSERVATIVE = 4,    /* heaps with no_moving: any word of it may be a reference; it has no refs */
-    MORPH_TYPE_EPHEMERON = 2        /* its references come in pairs, key and value (fixed part and element: an even number each): a value
+    MORPH_TYPE_EPHEMERON = 2,       /* its references come in pairs, key and value (fixed part and element: an even number each): a value
                                      * is kept alive by its key's being alive; both become NULL when the key is gone */
+    MORPH_TYPE_CONSERVATIVE = 4     /* any word of the payload may be a reference; heaps with no_moving only */
 };
 
 #define MORPH_REF_OFFSETS(n, ...) { (const uint32_t[]){ __VA_ARGS__ }, (n) }
@@ -247,6 +252,23 @@ enum morph_type_flag {
 MORPH_API int morph_type_register(morph_heap *heap, const morph_type_spec *spec, morph_type *ret_type);
 
 MORPH_API const char *morph_type_name(morph_type type);
+
+/* What a heap holds of one type. The name is the visitor's until it returns. */
+typedef struct morph_type_count {
+    const char *name;
+    uint32_t    id;                 /* the type's number in the heap, as morphmemctl shows it; 0: raw bytes (morph_new_bytes) */
+    uint64_t    objects;
+    uint64_t    bytes;              /* payloads */
+    uint64_t    held_bytes;         /* with headers and padding */
+} morph_type_count;
+
+typedef void (*morph_type_visitor)(void *argument, const morph_type_count *count);
+
+/* Has the daemon count the objects of the heap, now, and calls `visit` for each registered type (and for raw bytes, if there are any), by number. What is
+ * not yet known to be dead counts; what is in arenas counts by its type, what is in pools does not count. The walk costs the caller its
+ * time and the heap's other threads nothing. `visit` runs on the calling thread once all has come, and may call anything. A safepoint, as
+ * morph_heap_set_limit() is. Any thread. Errors: INVALID, MEMORY, LOST, CONDEMNED, FORKED, TIMEOUT. */
+MORPH_API int morph_heap_types(morph_heap *heap, morph_type_visitor visit, void *argument);
 
 /* ---- Objects --------------------------------------------------------------------------------------------------------- */
 
