@@ -10,7 +10,7 @@
 #define LIMIT_LEAST_BYTES ((uint64_t)256 << 10)         /* as morph_heap_open() has it */
 
 static const char *const mode_names[] = {
-    [MORPH_COMPILER] = "compiler", [MORPH_RUNTIME] = "runtime", [MORPH_VM] = "vm", [MORPH_SERVER] = "server"
+    [MORPH_COMPILER] = "COMPILER", [MORPH_RUNTIME] = "RUNTIME", [MORPH_VM] = "VM", [MORPH_SERVER] = "SERVER"
 };
 
 const char *morph__mode_name(enum morph_mode mode) { return (unsigned)mode <= MORPH_SERVER ? mode_names[mode] : "?"; }

@@ -17,7 +17,7 @@ bool morph__size_parse(const char *text, uint64_t *ret_bytes);
 /* Is MORPH_MEM_DEBUG set, to something else than "" or "0"? */
 bool morph__debug_wanted(void);
 
-/* "runtime"; static. */
+/* "RUNTIME", as morphmemctl shows it; static. */
 const char *morph__mode_name(enum morph_mode mode);
 
 #endif

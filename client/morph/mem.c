@@ -189,7 +189,6 @@ static void count_pooled(struct mem_attachment *mine, const MorphObjectHeader *h
     count_born(mine, header->size);
     mem_add(&mine->counts.live_objects[header->type], 1);
     mem_add(&mine->counts.live_bytes[header->type], header->size);
-    __atomic_add_fetch(&context->pool_bytes, morph_usable(context->pool, header), __ATOMIC_RELAXED);
     morph__mem_saw_live(context, __atomic_add_fetch(&context->live_bytes, header->size, __ATOMIC_RELAXED));
 }
 
@@ -233,8 +232,7 @@ int morph_mem_free(MorphContextV2 *context, void *object)
     if (!mine)
         return last_error;
     MorphObjectHeader *at = (MorphObjectHeader *)object - 1;
-    size_t usable = morph_usable(context->pool, at);
-    if (!usable)
+    if (!morph_usable(context->pool, at))
         return morph__mem_fail(MORPH_EINVALID);
     MorphObjectHeader header = *at;     /* of a cell that is free already: nonsense, which is not used */
     int r = morph_free(context->pool, at);
@@ -243,7 +241,6 @@ int morph_mem_free(MorphContextV2 *context, void *object)
     if (context->counting) {
         mem_add(&mine->counts.live_objects[header.type % MORPH_MEM_TYPES], UINT64_MAX);         /* one less */
         mem_add(&mine->counts.live_bytes[header.type % MORPH_MEM_TYPES], -(uint64_t)header.size);
-        __atomic_sub_fetch(&context->pool_bytes, usable, __ATOMIC_RELAXED);
         __atomic_sub_fetch(&context->live_bytes, header.size, __ATOMIC_RELAXED);
     }
     return 0;

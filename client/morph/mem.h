@@ -52,7 +52,7 @@ struct MorphContextV2 {
     struct mem_type *type[MORPH_MEM_TYPES];     /* by id: the latest; atomic */
     struct mem_attachment *attachments;
     struct mem_counts gone;             /* of threads that have ended */
-    uint64_t live_bytes, peak_bytes, pool_bytes;        /* atomic; live and pool: COMPILER only */
+    uint64_t live_bytes, peak_bytes;    /* atomic; live: COMPILER only */
 };
 
 extern pthread_mutex_t morph__mem_lock;

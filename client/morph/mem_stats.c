@@ -31,10 +31,11 @@ int morph__mem_gather(MorphContextV2 *context, struct morph__figures *ret_figure
     struct mem_counts sum;
     morph__mem_counts_sum(context, &sum);
     struct morph__counts counts = { .objects = sum.objects, .bytes = sum.bytes, .index = id_of, .argument = context,
-                                    .peak_bytes = __atomic_load_n(&context->peak_bytes, __ATOMIC_RELAXED),
-                                    .pool_bytes = __atomic_load_n(&context->pool_bytes, __ATOMIC_RELAXED), .pool_count = context->pool != NULL };
+                                    .peak_bytes = __atomic_load_n(&context->peak_bytes, __ATOMIC_RELAXED), .pool_count = context->pool != NULL };
     memcpy(counts.live_objects, sum.live_objects, sizeof counts.live_objects);
     memcpy(counts.live_bytes, sum.live_bytes, sizeof counts.live_bytes);
+    for (unsigned i = 0; i < MORPH_MEM_TYPES; i++)
+        counts.pool_bytes += sum.live_bytes[i] + sum.live_objects[i] * sizeof(MorphObjectHeader);
     int r = morph__stats_gather(context->heap, context->mode, &counts, ret_figures);
     names_put(context, ret_figures);
     morph__mem_saw_live(context, ret_figures->stats.current_live);

@@ -18,7 +18,7 @@ struct morph__counts {
 
     /* COMPILER only: what lives. In the other modes the daemon counts. */
     uint64_t live_objects[MORPH_MEM_TYPES], live_bytes[MORPH_MEM_TYPES];
-    uint64_t pool_bytes, pool_count;
+    uint64_t pool_bytes, pool_count;    /* in use */
 
     /* Others: at which index of the arrays a type of the heap counts, 0 to 127. NULL: its number in the heap, or 0 for what is beyond. */
     unsigned (*index)(void *argument, const morph_type_count *type);

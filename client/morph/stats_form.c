@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include "client/morph/stats.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -66,19 +65,10 @@ static void print_types(const struct morph__figures *figures, FILE *to)
     }
 }
 
-static void print_mode(enum morph_mode mode, FILE *to)
-{
-    fprintf(to, "Mode: ");
-    for (const char *at = morph__mode_name(mode); *at; at++)
-        fputc(toupper((unsigned char)*at), to);
-    fputc('\n', to);
-}
-
 void morph__stats_print(const struct morph__figures *figures, FILE *to)
 {
     const MorphMemStats *stats = &figures->stats;
-    fprintf(to, "=== Morph Memory V2 Statistics ===\n");
-    print_mode(figures->mode, to);
+    fprintf(to, "=== Morph Memory V2 Statistics ===\nMode: %s\n", morph__mode_name(figures->mode));
     fprintf(to, "\nAllocations:\n");
     fprintf(to, "  Total:    %" PRIu64 " objects (%s)\n", stats->object_count, size_text(stats->total_allocated).text);
     fprintf(to, "  Live:     %s\n", size_text(stats->current_live).text);

@@ -153,7 +153,7 @@ typedef struct MorphMemStats {
     uint64_t object_count_by_type[128];     /* alive; at 0 what is of no type of this interface */
     uint64_t bytes_by_type[128];            /* alive */
     uint64_t arena_bytes;           /* always 0: these contexts have no arenas */
-    uint64_t pool_bytes;            /* COMPILER: in use, with headers and rounding */
+    uint64_t pool_bytes;            /* COMPILER: in use, with headers */
     uint64_t heap_bytes;            /* granted by the daemon */
     uint64_t arena_count;           /* always 0 */
     uint64_t pool_count;
