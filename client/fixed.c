@@ -277,8 +277,10 @@ static int statics_attach(struct morph_heap *heap)
     made->seen = calloc(MORPH__SEEN, sizeof *made->seen);
     morph__lock(heap);
     bool first = made->seen && !heap->statics;
-    if (first)
+    if (first) {
+        mm_store_relaxed(&made->slot->tid, 0);          /* no thread's */
         mm_store_release(&heap->statics, made);
+    }
     morph__unlock(heap);
     if (!first)
         morph__thread_detach_quiet(made);

@@ -50,10 +50,6 @@ static int heap_register(MorphContextV2 *context, struct mem_type *type)
     morph_type made;
     morph_type_spec spec = { .name = type->heap_name, .element_bytes = 1, .flags = MORPH_TYPE_CONSERVATIVE };
     int r = morph_type_register(context->heap, &spec, &made);
-    if (r == MORPH_EINVALID) {          /* a daemon that does not know the flag */
-        spec.flags = 0;
-        r = morph_type_register(context->heap, &spec, &made);
-    }
     if (r < 0)
         return r;
     pthread_mutex_lock(&morph__mem_lock);

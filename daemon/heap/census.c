@@ -238,6 +238,28 @@ static void count_object(struct census *census, uint64_t word)
     census->type[type].held_bytes += mm_object_extent(mm_header_bytes(word));
 }
 
+/* What a thread has put into the holes of an old block since they were last walked (gc/remset.c): no start bits name it yet. Each hole was zero when
+ * it was granted, so a header that is none ends what was put there. */
+static void count_tails(struct census *census, uint32_t block)
+{
+    const struct gc *gc = census->heap->gc;
+    const struct gc_grant *grant = gc->grant, *end = gc->grant + gc->grants;
+    while (grant < end && grant->block != block)
+        grant++;
+    if (grant == end)
+        return;
+    for (uint32_t line = grant->walked / MM_LINE_BYTES; line < MM_BLOCK_LINES; line++) {
+        if (!gc_bit(grant->holes, line))
+            continue;
+        uint32_t at = line * MM_LINE_BYTES > grant->walked ? line * MM_LINE_BYTES : grant->walked, last = line;
+        while (last < MM_BLOCK_LINES && gc_bit(grant->holes, last))
+            last++;
+        for (uint64_t extent; at < last * MM_LINE_BYTES && (extent = extent_at(census->heap, gc_off(block) + at, last * MM_LINE_BYTES - at)); at += (uint32_t)extent)
+            count_object(census, header_at(census->heap, gc_off(block) + at));
+        line = last;
+    }
+}
+
 /* The next object that the start bits of a block name. The bits are right at any time but in a pause, and zero when the block is free. */
 static void next_by_bits(struct census *census)
 {
@@ -250,6 +272,8 @@ static void next_by_bits(struct census *census)
         bits = starts[word];
     if (!bits) {
         census->by_bits = 0;
+        if (side->flags & GC_GRANTED)
+            count_tails(census, block);
         return;
     }
     uint32_t granule = word * 64 + (uint32_t)__builtin_ctzll(bits);
@@ -278,7 +302,7 @@ static void count_slots_and_spaces(struct census *census)
     uint32_t slots = mm_load_relaxed(&heap->control->slots_high), spaces = mm_load_relaxed(&heap->control->spaces_high);
     for (uint32_t i = 0; i < slots && i < heap->slot_count; i++) {
         struct mm_slot *slot = mm_control_slot(heap->control, i);
-        census->threads += mm_load_relaxed(&slot->state) != MM_SLOT_FREE;
+        census->threads += mm_load_relaxed(&slot->state) != MM_SLOT_FREE && mm_load_relaxed(&slot->tid);     /* the slot of static data has none */
         census->waits += mm_load_relaxed(&slot->waits);
         census->wait_ns += mm_load_relaxed(&slot->wait_ns);
     }
