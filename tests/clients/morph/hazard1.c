@@ -46,7 +46,8 @@ APART static void litter_frames(MorphContext *ctx, const Node *kept, uint64_t se
     volatile uintptr_t word[512];
     uintptr_t near = (uintptr_t)kept, dead = ~hidden_dead;
     const uintptr_t junk[] = {
-        near + 1, near + 7, near - 1, near - 16, near + sizeof(Node) * 1000, near ^ (uintptr_t)1 << 47, near ^ (uintptr_t)1 << 63, near + ((uintptr_t)1 << 32),
+        near + 1, near + 7, near - 1, near - 16, near + sizeof(Node) * 1000,
+        near ^ (uintptr_t)1 << 47, near ^ (uintptr_t)1 << 63, near + ((uintptr_t)1 << 32),
         dead, dead + 3, dead - 8, dead & ~(uintptr_t)4095, (dead | 0xfffff) + 1, ~(uintptr_t)0, 1, 8, 4096, (uintptr_t)1 << 46,
         (uintptr_t)litter_frames, (uintptr_t)"a literal", (uintptr_t)&mph_ti_raw, (uintptr_t)ctx, (uintptr_t)word, (uintptr_t)&hidden_dead,
     };

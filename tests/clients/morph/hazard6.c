@@ -26,7 +26,8 @@ static void places_check(MorphContext *ctx, uint64_t seed)
     for (size_t words = 1; words <= 40; words++)
         for (size_t word = 0; word < words; word += 1 + words / 8) {
             array_push_pointer(ctx, holders, hold_at(ctx, words * sizeof(void *), word, seed + word));
-            array_push_pointer(ctx, holders, hold_at(ctx, words * sizeof(void *) + words % 8, words - 1, seed + words));     /* not a whole number of words */
+            /* not a whole number of words */
+            array_push_pointer(ctx, holders, hold_at(ctx, words * sizeof(void *) + words % 8, words - 1, seed + words));
         }
     scrub();
     churn_and_collect(ctx, 200000);

@@ -36,7 +36,8 @@ static void phrase_check(const MorphString *phrase, unsigned number, const char 
         EXPECT(number == 0, "%s: the number of a phrase", where);
         break;
     default:
-        EXPECT(phrase->length == length + strlen(rest) && strcmp(phrase->data + length, rest) == 0, "%s: phrase %u does not end with its word", where, number);
+        EXPECT(phrase->length == length + strlen(rest) && strcmp(phrase->data + length, rest) == 0,
+               "%s: phrase %u does not end with its word", where, number);
     }
 }
 

@@ -23,7 +23,8 @@ static void numbers_check(const MorphString *joined, int64_t seed, unsigned many
     for (unsigned i = 0; i < many; i++) {
         char text[24];
         size_t length = (size_t)snprintf(text, sizeof text, "%lld:", (long long)seed + i);
-        EXPECT(at + length <= joined->length && memcmp(joined->data + at, text, length) == 0, "number %u of a joined string of %zu", i, joined->length);
+        EXPECT(at + length <= joined->length && memcmp(joined->data + at, text, length) == 0,
+               "number %u of a joined string of %zu", i, joined->length);
         at += length;
     }
     EXPECT(at == joined->length && joined->data[at] == 0, "the end of a joined string of %zu", joined->length);
