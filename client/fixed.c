@@ -135,7 +135,7 @@ static int on_module(struct dl_phdr_info *info, size_t size, void *argument)
 static void stop_here(void)
 {
     for (struct morph__thread *thread = morph__here.thread; thread; thread = thread->here_next)
-        if (mm_load_relaxed(&thread->slot->state) == MM_SLOT_RUNNING && mm_load_seq_cst(&thread->heap->control->stop) & 1 && !morph__status(thread->heap))
+        if (mm_load_relaxed(&mm_load_acquire(&thread->slot)->state) == MM_SLOT_RUNNING && mm_load_seq_cst(&thread->heap->control->stop) & 1 && !morph__status(thread->heap))
             morph__park(thread);
 }
 
@@ -285,6 +285,22 @@ static int statics_attach(struct morph_heap *heap)
     return heap->statics ? 0 : MORPH_EMEMORY;
 }
 
+/* Of a thread that another one has detached nothing is left but what its own list still knows. */
+static struct mm_slot nobody;           /* FREE for ever */
+
+static void orphans_free(void)
+{
+    for (struct morph__thread **link = &morph__here.thread; *link;) {
+        struct morph__thread *thread = *link;
+        if (mm_load_acquire(&thread->slot) != &nobody) {
+            link = &thread->here_next;
+            continue;
+        }
+        *link = thread->here_next;
+        free(thread);
+    }
+}
+
 int morph__fixed_attach(struct morph__thread *thread)
 {
     int r = statics_attach(thread->heap);
@@ -294,19 +310,24 @@ int morph__fixed_attach(struct morph__thread *thread)
     if (!thread->seen || !stack_find(thread))
         return MORPH_EMEMORY;
     morph__inside_begin();
+    orphans_free();
     thread->here_next = morph__here.thread;
     morph__here.thread = thread;
     morph__inside_end();
     return 0;
 }
 
-void morph__fixed_detach(struct morph__thread *thread)
+bool morph__fixed_detach(struct morph__thread *thread)
 {
+    struct morph__thread **link = &morph__here.thread;
     morph__inside_begin();
-    for (struct morph__thread **link = &morph__here.thread; *link; link = &(*link)->here_next)
-        if (*link == thread) {
-            *link = thread->here_next;
-            break;
-        }
+    while (*link && *link != thread)
+        link = &(*link)->here_next;
+    bool mine = *link != NULL;
+    if (mine)
+        *link = thread->here_next;
+    else
+        mm_store_release(&thread->slot, &nobody);       /* pairs with what its own thread reads before it looks at anything else */
     morph__inside_end();
+    return mine;
 }

@@ -224,6 +224,8 @@ int morph_heap_status(const morph_heap *heap)
     return status || !mm_load_relaxed(&heap->control->condemned) ? status : MORPH_ECONDEMNED;
 }
 
+bool morph_heap_holds(const morph_heap *heap, const void *address) { return (uint64_t)((const char *)address - heap->base) < heap->reserve_bytes; }
+
 uint64_t morph_heap_id(const morph_heap *heap) { return heap->id; }
 
 int morph_heap_dispatch(morph_heap *heap)

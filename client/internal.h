@@ -265,7 +265,7 @@ static inline void morph__relieved(struct morph_heap *heap)     /* something was
 MORPH_HIDDEN int morph__fixed_open(struct morph_heap *heap);
 MORPH_HIDDEN void morph__fixed_close(struct morph_heap *heap);
 MORPH_HIDDEN int morph__fixed_attach(struct morph__thread *thread);     /* the calling thread */
-MORPH_HIDDEN void morph__fixed_detach(struct morph__thread *thread);
+MORPH_HIDDEN bool morph__fixed_detach(struct morph__thread *thread);    /* false: it is another thread's, whose list keeps the struct */
 MORPH_HIDDEN void morph__fixed_publish(struct morph__thread *thread);   /* registers, machine stack, static data */
 
 /* service.c */

@@ -106,10 +106,12 @@ void morph__thread_detach_quiet(struct morph__thread *thread)
         }
     slot->client_word = 0;
     morph__unlock(heap);
+    bool ours = !thread->stack_end || morph__fixed_detach(thread);
     (void)mm_xchg_seq_cst(&slot->state, MM_SLOT_FREE);          /* pairs with the next owner's compare-and-swap */
     morph__roots_free(thread);
     free(thread->seen);
-    free(thread);
+    if (ours)
+        free(thread);
 }
 
 int morph_thread_detach(morph_thread *public_thread)
@@ -132,7 +134,6 @@ int morph_thread_detach(morph_thread *public_thread)
     morph__inside_begin();
     morph__enter(thread, MM_SLOT_NATIVE);
     morph__inside_end();
-    morph__fixed_detach(thread);
     mm_sub_relaxed(&heap->threads, 1);
     morph__thread_detach_quiet(thread);
     return 0;

@@ -110,6 +110,9 @@ MORPH_API morph_options morph_options_auto(void);
  * (FILES, MEMORY, PROTOCOL). Any thread; no system call. */
 MORPH_API int morph_heap_status(const morph_heap *heap);
 
+/* Is the address in the heap's address space, whatever is there? Any thread; no system call. */
+MORPH_API bool morph_heap_holds(const morph_heap *heap, const void *address);
+
 /* Number of the heap in the daemon, as morphmemctl shows it. */
 MORPH_API uint64_t morph_heap_id(const morph_heap *heap);
 
