@@ -66,11 +66,12 @@ static void program_check(char *name, char *binary, char *size, struct test_daem
         output_show(output);
     }
     assert_int_equal(status, 0);
+    assert_true(test_daemon_logged(daemon, "gc: collected"));       /* or nothing has been shown */
     test_daemon_stop(daemon);
 }
 
-/* A busy machine is no deaf thread: a collection waits for its threads. */
-#define PATIENT "--stop-deadline=20000"
+/* A busy machine is no deaf thread: a collection waits for its threads. Collections are told in the log. */
+#define PATIENT "--stop-deadline=20000", "--gc-log=yes"
 
 static void natural(char *name, char *binary)
 {
