@@ -29,6 +29,7 @@ static void after_fork_child(void)
             close(heap->watch);
         heap->socket = heap->doorbell = heap->due = heap->watch = -1;
         heap->service = false;          /* only the forking thread lives on */
+        heap->stopper = false;
         heap->calling = 0;
         (void)mmap(heap->control, heap->control_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
         (void)mm_unmap_to_reserve(heap->base, heap->reserve_bytes);

@@ -60,9 +60,9 @@ static uint32_t entry_make(morph_thread *public_thread, enum mm_handle_kind kind
     struct morph__thread *thread = morph__thread_of(public_thread);
     if (!thread)
         return 0;
-    pthread_mutex_lock(&thread->heap->lock);
+    morph__lock(thread->heap);
     uint32_t index = entry_new(thread->heap, kind, object, tag);
-    pthread_mutex_unlock(&thread->heap->lock);
+    morph__unlock(thread->heap);
     if (!index)
         thread->error = MORPH_EHANDLES;
     return index;
@@ -108,9 +108,9 @@ void morph_handle_free(morph_thread *thread, morph_handle handle)
     struct morph_heap *heap;
     if (!entry_of(thread, handle, &heap))
         return;
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     entry_give(heap, handle.index);
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
 }
 
 /* ---- Pins: a pinned object does not move, so its address finds it ---- */
@@ -175,9 +175,9 @@ static int pin_call(morph_thread *public_thread, void *object, int (*call)(struc
     struct morph__thread *thread = morph__thread_of(public_thread);
     if (!thread || !object)
         return public_thread && !thread ? MORPH_EFORKED : MORPH_EINVALID;
-    pthread_mutex_lock(&thread->heap->lock);
+    morph__lock(thread->heap);
     int r = call(thread->heap, object);
-    pthread_mutex_unlock(&thread->heap->lock);
+    morph__unlock(thread->heap);
     return r;
 }
 
@@ -200,7 +200,7 @@ void *morph_finalizer_next(morph_thread *public_thread, void **ret_word)
         return NULL;
     struct morph_heap *heap = thread->heap;
     void *object = NULL;
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     uint32_t index = heap->control->ready_head;
     if (index && index < heap->control->handles_high) {
         struct mm_handle *entry = &table(heap)[index];
@@ -210,7 +210,7 @@ void *morph_finalizer_next(morph_thread *public_thread, void **ret_word)
         heap->control->ready_head = entry->next;
         entry_give(heap, index);
     }
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     morph__strong_again(public_thread, object);
     return object;
 }

@@ -36,10 +36,11 @@ static int say_hello(struct morph_heap *heap, const morph_options *options)
     hello->client_base = (uintptr_t)heap->base;
     hello->gc_start_bytes = options->gc_start_bytes;
     hello->pause_target_us = options->pause_target_us;
-    hello->threads = options->threads;
+    hello->threads = options->threads + heap->no_moving;         /* one slot is the static data's */
     hello->young_min_bytes = options->young_min_bytes;
     hello->young_max_bytes = options->young_max_bytes;
     hello->promotion_age = options->promotion_age;
+    hello->no_moving = heap->no_moving;
     int r = mm_message_encode(&message, packet, sizeof packet, &bytes);
     if (r == 0)
         r = mm_packet_send(heap->socket, packet, bytes, NULL, 0);
@@ -68,6 +69,8 @@ static int be_welcome(struct morph_heap *heap, const struct mm_welcome *welcome,
     unsigned used = 0;
     int r = MORPH_EPROTOCOL;
     if (welcome->version != MM_PROTOCOL_VERSION)
+        r = MORPH_EVERSION;
+    else if (heap->no_moving && !(welcome->features & MM_FEATURE_NO_MOVING))
         r = MORPH_EVERSION;
     else if (fd_count >= 2 && fd_count == 2 + welcome->segment_chunk_count && welcome->segment_chunk_count == welcome->segment_chunks_count &&
              welcome->limit_bytes <= heap->reserve_bytes) {
@@ -112,6 +115,7 @@ static void heap_free(struct morph_heap *heap)
     for (struct morph__thread *thread = heap->thread, *next; thread; thread = next) {
         next = thread->next;
         morph__roots_free(thread);
+        free(thread->seen);
         free(thread);
     }
     for (unsigned i = 0; i < MORPH__TYPE_BUCKETS; i++)
@@ -166,6 +170,7 @@ int morph_heap_open(morph_heap **ret_heap, const morph_options *given)
     heap->socket = heap->doorbell = heap->due = heap->watch = -1;
     heap->mode = options.mode;
     heap->collected = options.mode != MORPH_COMPILER;
+    heap->no_moving = options.no_moving;
     const char *stress = getenv("MORPHMEM_STRESS");
     heap->stress = heap->collected && stress ? strtoull(stress, NULL, 10) : 0;
     heap->timeout_ms = options.timeout_ms;
@@ -183,7 +188,12 @@ int morph_heap_open(morph_heap **ret_heap, const morph_options *given)
         return r;
     }
     morph__heap_enlist(heap);
-    if (options.service_thread && (r = morph__service_start(heap)) < 0) {
+    if (heap->no_moving)
+        r = morph__fixed_open(heap);
+    if (r == 0 && options.service_thread)
+        r = morph__service_start(heap);
+    if (r < 0) {
+        morph__fixed_close(heap);
         morph__heap_delist(heap);
         heap_free(heap);
         return r;
@@ -200,6 +210,7 @@ int morph_heap_close(morph_heap *heap)
     if (!forked && (mm_load_relaxed(&heap->threads) || morph__pressure_calling_here(heap)))
         return MORPH_EBUSY;
     morph__service_stop(heap);
+    morph__fixed_close(heap);
     morph__heap_delist(heap);
     heap_free(heap);
     return 0;
@@ -213,6 +224,8 @@ int morph_heap_status(const morph_heap *heap)
     return status || !mm_load_relaxed(&heap->control->condemned) ? status : MORPH_ECONDEMNED;
 }
 
+bool morph_heap_holds(const morph_heap *heap, const void *address) { return (uint64_t)((const char *)address - heap->base) < heap->reserve_bytes; }
+
 uint64_t morph_heap_id(const morph_heap *heap) { return heap->id; }
 
 int morph_heap_dispatch(morph_heap *heap)
@@ -223,13 +236,13 @@ int morph_heap_dispatch(morph_heap *heap)
     if (r < 0)
         return r;
     uint64_t count;
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     r = morph__letters(heap);
     if (heap->due >= 0)
         (void)!read(heap->due, &count, sizeof count);           /* before we look at what is due */
     if (r == 0)
         morph__pressure_run(heap);
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     return r < 0 ? r : morph__status(heap);
 }
 
@@ -239,7 +252,7 @@ int morph_heap_stats_get(morph_heap *heap, morph_heap_stats *ret_stats)
         return MORPH_EINVALID;
     if (morph__status(heap) == MORPH_EFORKED)
         return MORPH_EFORKED;
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     morph_heap_stats stats = { .limit_bytes = morph__limit_bytes(heap),
                                .limit_most_bytes = heap->reserve_bytes,
                                .limit_needed_bytes = heap->limit_needed_bytes,
@@ -247,13 +260,20 @@ int morph_heap_stats_get(morph_heap *heap, morph_heap_stats *ret_stats)
                                .spare_bytes = (uint64_t)heap->spare_blocks << MM_BLOCK_SHIFT,
                                .mapped_bytes = (uint64_t)heap->mapped_chunks << MM_CHUNK_SHIFT,
                                .collections = mm_load_relaxed(&heap->control->collections),
-                               .live_bytes = mm_load_relaxed(&heap->control->live_bytes) };
+                               .live_bytes = mm_load_relaxed(&heap->control->live_bytes),
+                               .pause_ns = mm_load_relaxed(&heap->control->pause_ns),
+                               .pause_max_ns = mm_load_relaxed(&heap->control->pause_max_ns),
+                               .minor_collections = mm_load_relaxed(&heap->control->minor_collections),
+                               .major_collections = mm_load_relaxed(&heap->control->major_collections),
+                               .promoted_objects = mm_load_relaxed(&heap->control->promoted_objects),
+                               .promoted_bytes = mm_load_relaxed(&heap->control->promoted_bytes),
+                               .freed_bytes = mm_load_relaxed(&heap->control->freed_bytes) };
     for (uint32_t i = 0; i < heap->control->slots_high; i++) {
         struct mm_slot *slot = mm_control_slot(heap->control, i);
         stats.waits += mm_load_relaxed(&slot->waits);
         stats.wait_ns += mm_load_relaxed(&slot->wait_ns);
     }
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     *ret_stats = stats;
     return 0;
 }

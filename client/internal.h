@@ -48,16 +48,39 @@ struct morph__type {
 };
 #define MORPH__TYPE_BUCKETS 64u
 
+/* What the calling thread is at, for the signal that stops it in heaps without moving (fixed.c). */
+struct morph__here {
+    volatile uint32_t inside;           /* depth: in the library, where it cannot be stopped */
+    volatile uint32_t noted;            /* 1: it was to be stopped there, and stops when it comes out */
+    struct morph__thread *thread;       /* its attachments to heaps without moving */
+    uintptr_t interrupted;              /* stack pointer that the signal found, if the handler runs on another stack; else 0 */
+    uintptr_t other_end;                /* the end of that other stack */
+};
+extern MORPH_HIDDEN __thread struct morph__here morph__here __attribute__((tls_model("initial-exec")));
+MORPH_HIDDEN void morph__stop_noted(void);
+static inline void morph__inside_begin(void)
+{
+    morph__here.inside++;
+    __asm__ volatile("" ::: "memory");
+}
+static inline void morph__inside_end(void)
+{
+    __asm__ volatile("" ::: "memory");
+    if (--morph__here.inside == 0 && morph__here.noted)
+        morph__stop_noted();
+}
+
 struct morph__pin;
 struct morph__pressure;                 /* pressure.c */
 
-/* An answer that somebody waits for without holding the lock; his, and on the heap's list until he has it (limit.c). */
+/* An answer that somebody waits for without holding the lock; his, and on the heap's list until he has it (ask.c). */
 struct morph__awaited {
     struct morph__awaited *next;
     uint32_t seq;
-    bool     come;
+    bool     come;                      /* whole: an answer in parts has its last one */
     int      error;                     /* a negative code, or 0 */
     uint64_t needed_bytes;              /* of an ERROR */
+    int    (*part)(struct morph__awaited *awaited, const void *body, uint32_t bytes);  /* of a REPORT, under heap->lock; NULL: nobody looks */
 };
 
 struct morph_heap {
@@ -91,6 +114,12 @@ struct morph_heap {
     uint32_t        pins, pin_room;
     uint64_t        stress;             /* MORPHMEM_STRESS: collect at every n-th slow allocation; 0: off */
     struct morph__awaited *awaited;
+    bool            no_moving;          /* fixed.c */
+    bool            stopper;            /* it has its thread that sends signals */
+    pthread_t       stopper_thread;
+    uint32_t        stopper_end;
+    struct morph__thread *statics;      /* whose slot holds what the program's static data may refer to */
+    uint32_t        statics_busy;
     uint64_t        limit_needed_bytes; /* by the last morph_heap_set_limit(); 0: it was in force at once, or failed otherwise */
 
     /* pressure.c */
@@ -139,7 +168,23 @@ struct morph__thread {
     void           *visit_argument;
     struct morph__root_set *root_sets;
     uint64_t        random, allocations;
+    struct morph__thread *here_next;    /* heaps without moving: of morph__here.thread */
+    char           *stack_low, *stack_end;      /* the machine stack; NULL: not known, it is nobody's */
+    uint32_t       *seen;               /* [MORPH__SEEN]: what was reported lately, so that it is not again */
 };
+#define MORPH__SEEN 256u
+
+/* heap->lock. Who holds it is not stopped by a signal: others need it to come out of the library. */
+static inline void morph__lock(struct morph_heap *heap)
+{
+    morph__inside_begin();
+    pthread_mutex_lock(&heap->lock);
+}
+static inline void morph__unlock(struct morph_heap *heap)
+{
+    pthread_mutex_unlock(&heap->lock);
+    morph__inside_end();
+}
 
 struct morph__space {
     struct morph__space *next, **link;
@@ -162,6 +207,9 @@ MORPH_HIDDEN int morph__letters(struct morph_heap *heap);           /* hears wha
 MORPH_HIDDEN void morph__lose(struct morph_heap *heap, int error);  /* error: a negative code */
 static inline int morph__status(const struct morph_heap *heap) { return -(int)mm_load_relaxed(&heap->status); }
 
+/* ask.c: a request whose answer may take its time: `awaited` is filled in. The caller holds no lock, and is NATIVE in this heap. 0 or a negative code. */
+MORPH_HIDDEN int morph__ask(struct morph_heap *heap, struct mm_message *message, struct morph__awaited *awaited);
+
 /* autospawn.c */
 MORPH_HIDDEN int morph__autospawn(uint32_t timeout_ms);
 
@@ -180,6 +228,7 @@ MORPH_HIDDEN void morph__run_return(struct morph__thread *thread, struct mm_run 
 
 MORPH_HIDDEN void morph__ring_doorbell(struct morph_heap *heap);        /* if the worker sleeps */
 MORPH_HIDDEN int morph__look_at_daemon(struct morph_heap *heap);        /* hears its letters; 0, or why the heap cannot go on */
+MORPH_HIDDEN bool morph__ring_look(struct morph__thread *thread);       /* for a moment, RUNNING: true if the ring holds a cell */
 MORPH_HIDDEN int morph__ring_wait(struct morph__thread *thread);        /* until the ring holds a cell; `state` is not RUNNING */
 MORPH_HIDDEN void morph__request_put(struct mm_slot *slot, uint32_t kind, uint32_t want, uint32_t min);
 MORPH_HIDDEN int morph__cell_map(struct morph_heap *heap, const struct mm_cell *cell);
@@ -212,6 +261,13 @@ static inline void morph__relieved(struct morph_heap *heap)     /* something was
         mm_store_relaxed(&heap->refused, 0);
 }
 
+/* fixed.c: heaps whose objects never move. */
+MORPH_HIDDEN int morph__fixed_open(struct morph_heap *heap);
+MORPH_HIDDEN void morph__fixed_close(struct morph_heap *heap);
+MORPH_HIDDEN int morph__fixed_attach(struct morph__thread *thread);     /* the calling thread */
+MORPH_HIDDEN bool morph__fixed_detach(struct morph__thread *thread);    /* false: it is another thread's, whose list keeps the struct */
+MORPH_HIDDEN void morph__fixed_publish(struct morph__thread *thread);   /* registers, machine stack, static data */
+
 /* service.c */
 MORPH_HIDDEN int morph__service_start(struct morph_heap *heap);
 MORPH_HIDDEN void morph__service_stop(struct morph_heap *heap);         /* and joins it */
@@ -222,6 +278,7 @@ MORPH_HIDDEN void morph__enter(struct morph__thread *thread, enum mm_slot_state 
 /* The calling thread is about to wait: where it runs in this heap, it becomes NATIVE; *_end() takes the result. A safepoint. */
 MORPH_HIDDEN struct morph__thread *morph__native_begin(struct morph_heap *heap);
 MORPH_HIDDEN void morph__native_end(struct morph__thread *mine);
+MORPH_HIDDEN void morph__park(struct morph__thread *thread);            /* from a signal: waits while the heap is stopped; calls nothing that locks or allocates */
 MORPH_HIDDEN void morph__leave(struct morph__thread *thread);           /* waits while the heap is stopped; takes roots back */
 
 /* roots.c */

@@ -1,55 +1,17 @@
 /* limit.c — another bound for a heap that is open (door: LIMIT in proto/messages.def; other side: daemon/server/limit.c).
  *
- * The daemon may have to collect first. So the caller is NATIVE meanwhile, and the answer is awaited without heap->lock: a thread that waited for the
- * lock while it runs would hold up that very collection. Whoever reads the socket puts the answer where it is awaited (transport.c). */
-#include <poll.h>
-
+ * The daemon may have to collect first. So the caller is NATIVE meanwhile, and the answer is awaited without heap->lock (ask.c). */
 #include "client/internal.h"
-#include "proto/packet.h"
-#include "shm/park.h"
-
-#define LOOK_MS 5                       /* another thread may have read the answer, which wakes nobody here */
-
-static int answer_await(struct morph_heap *heap, struct morph__awaited *awaited)
-{
-    uint64_t deadline = mm_now_ns() + (uint64_t)heap->timeout_ms * 1000000;
-    for (;;) {
-        struct pollfd readable = { .fd = heap->socket, .events = POLLIN };
-        pthread_mutex_lock(&heap->lock);
-        int r = morph__letters(heap);
-        bool come = awaited->come;
-        pthread_mutex_unlock(&heap->lock);
-        if (come)
-            return awaited->error;
-        if (r < 0)
-            return r;
-        if (mm_now_ns() >= deadline)
-            return MORPH_ETIMEOUT;
-        (void)poll(&readable, 1, LOOK_MS);
-    }
-}
 
 static int limit_ask(struct morph_heap *heap, uint64_t bytes)
 {
     struct mm_message message = { .id = MM_MSG_LIMIT };
     struct morph__awaited awaited = { 0 };
     message.as.limit.limit_bytes = bytes;
-    pthread_mutex_lock(&heap->lock);
-    int r = morph__say(heap, &message);
-    awaited.seq = message.seq;
-    awaited.next = heap->awaited;
-    heap->awaited = &awaited;
-    pthread_mutex_unlock(&heap->lock);
-    if (r == 0)
-        r = answer_await(heap, &awaited);
-    pthread_mutex_lock(&heap->lock);
-    for (struct morph__awaited **link = &heap->awaited; *link; link = &(*link)->next)
-        if (*link == &awaited) {
-            *link = awaited.next;
-            break;
-        }
+    int r = morph__ask(heap, &message, &awaited);
+    morph__lock(heap);
     heap->limit_needed_bytes = awaited.needed_bytes;
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     return r;
 }
 

@@ -33,9 +33,9 @@ static void cell_put_by(struct morph__thread *thread, const struct mm_cell *cell
 {
     struct morph_heap *heap = thread->heap;
     if (cell->kind == MM_GRANT_RUN) {
-        pthread_mutex_lock(&heap->lock);
+        morph__lock(heap);
         morph__spare_put(heap, heap->base + ((uint64_t)cell->block << MM_BLOCK_SHIFT), cell->count, true);
-        pthread_mutex_unlock(&heap->lock);
+        morph__unlock(heap);
     } else if (cell->kind == MM_GRANT_YOUNG || cell->kind == MM_GRANT_OLD) {
         morph__stash(thread, cell);
     }
@@ -79,6 +79,8 @@ static int cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want
             morph__request_put(slot, kind, want, min);
             asked = slot->request_seq;
         }
+        if (thread->heap->no_moving && slot->state == MM_SLOT_RUNNING && morph__ring_look(thread))
+            continue;                                           /* its machine stack need not be looked through */
         if (slot->state != MM_SLOT_RUNNING)
             r = morph__ring_wait(thread);                       /* a shared pool's slot, which never runs */
         else {
@@ -217,5 +219,8 @@ int morph_collect(morph_thread *public_thread, enum morph_collection kind)
         return public_thread && !thread ? MORPH_EFORKED : MORPH_EINVALID;
     if (!thread->heap->collected)
         return MORPH_EMODE;
-    return morph__cell_await(thread, MM_REQUEST_COLLECT, (uint32_t)kind, 0, &cell);
+    morph__inside_begin();
+    int r = morph__cell_await(thread, MM_REQUEST_COLLECT, (uint32_t)kind, 0, &cell);
+    morph__inside_end();
+    return r;
 }

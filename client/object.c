@@ -93,7 +93,7 @@ static void *collected_new(struct morph__thread *thread, uint64_t header, uint64
 /* By size and hint. NULL: noted as the thread's error. */
 static void *object_try(struct morph__thread *thread, uint64_t header, uint64_t extent, enum morph_hint hint)
 {
-    int which = hint == MORPH_HINT_LONG;
+    int which = hint == MORPH_HINT_LONG || thread->heap->no_moving;
     struct morph_bump *bump = bump_of(thread, which);
     int r = morph__status(thread->heap);
     if (r < 0)
@@ -113,8 +113,15 @@ static void *object_try(struct morph__thread *thread, uint64_t header, uint64_t 
 /* The dispatcher. What is refused is asked for once more when callbacks have had their chance to drop something. */
 static void *object_new(struct morph__thread *thread, uint64_t header, uint64_t extent, enum morph_hint hint)
 {
+    morph__inside_begin();
     void *object = object_try(thread, header, extent, hint);
-    return object || !morph__last_resort(thread->heap, thread, thread->error) ? object : object_try(thread, header, extent, hint);
+    morph__inside_end();
+    if (object || !morph__last_resort(thread->heap, thread, thread->error))
+        return object;
+    morph__inside_begin();
+    object = object_try(thread, header, extent, hint);
+    morph__inside_end();
+    return object;
 }
 
 void *morph_new_slow(morph_thread *public_thread, morph_type type)

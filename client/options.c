@@ -8,6 +8,7 @@
 #include "shm/machine.h"
 
 #define MIB ((uint64_t)1 << 20)
+#define FIXED_START MIB                         /* no generations: the first collection says what lives */
 #define COLLECTED_MAX ((uint64_t)1 << 40)       /* card numbers of twice as much fit the log's 32 bits */
 
 static const struct preset { uint64_t limit_bytes, gc_start_bytes; uint32_t pause_target_us; } presets[] = {
@@ -25,6 +26,9 @@ int morph__options_resolve(const morph_options *given, morph_options *ret)
     const struct preset *preset = &presets[o.mode];
     if (!o.limit_bytes)
         o.limit_bytes = preset->limit_bytes;
+    o.no_moving = o.no_moving && o.mode != MORPH_COMPILER;
+    if (!o.gc_start_bytes && o.no_moving)
+        o.gc_start_bytes = FIXED_START;
     if (!o.gc_start_bytes)
         o.gc_start_bytes = preset->gc_start_bytes;
     if (!o.pause_target_us)
@@ -45,7 +49,7 @@ int morph__options_resolve(const morph_options *given, morph_options *ret)
     if (!o.reserve_bytes)
         o.reserve_bytes = o.limit_max_bytes <= MM_RESERVE_MAX / 2 ? o.limit_max_bytes * 2 : MM_RESERVE_MAX;
     o.reserve_bytes = mm_round_up(o.reserve_bytes, MM_CHUNK_BYTES);
-    if (o.reserve_bytes < o.limit_max_bytes || o.reserve_bytes > MM_RESERVE_MAX)
+    if ((o.no_moving && o.reserve_bytes > MM_AMBIGUOUS_RESERVE_MAX) || o.reserve_bytes < o.limit_max_bytes || o.reserve_bytes > MM_RESERVE_MAX)
         return MORPH_EINVALID;
     *ret = o;
     return 0;

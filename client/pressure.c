@@ -97,7 +97,7 @@ int morph_heap_on_pressure(morph_heap *heap, unsigned percent, morph_pressure_ca
     int r = morph__status(heap);
     if (r == MORPH_EFORKED)
         return r;
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     if (callback) {
         r = list_put(heap, percent, callback, argument);
     } else {
@@ -106,7 +106,7 @@ int morph_heap_on_pressure(morph_heap *heap, unsigned percent, morph_pressure_ca
         r = 0;
     }
     morph__pressure_hint(heap);
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     return r;
 }
 
@@ -170,9 +170,9 @@ static bool calling_myself(const struct morph_heap *heap) { return heap->calling
 
 bool morph__pressure_calling_here(struct morph_heap *heap)
 {
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     bool here = calling_myself(heap);
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     return here;
 }
 
@@ -191,9 +191,9 @@ static void calling_end(struct morph_heap *heap)
 /* Under the lock, but for the call. */
 static void call_run(struct morph_heap *heap, const struct call *call)
 {
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     call->call(call->argument, &call->what);
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
 }
 
 void morph__pressure_run(struct morph_heap *heap)
@@ -229,13 +229,13 @@ bool morph__last_resort(struct morph_heap *heap, struct morph__thread *thread, i
     bool waited = false;
     if (!refused_for_want_of_room(error) || morph__status(heap))
         return false;
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     while (heap->pressure && heap->calling && !calling_myself(heap)) {
-        pthread_mutex_unlock(&heap->lock);
+        morph__unlock(heap);
         waited = calling_wait(heap);
         if (!waited)
             return false;
-        pthread_mutex_lock(&heap->lock);
+        morph__lock(heap);
     }
     bool again = heap->pressure && !heap->calling && (!heap->refused || waited);
     if (again && !heap->refused) {
@@ -250,7 +250,7 @@ bool morph__last_resort(struct morph_heap *heap, struct morph__thread *thread, i
         calling_end(heap);
         morph__pressure_hint(heap);             /* what has become due meanwhile is for who dispatches */
     }
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     return again;
 }
 
@@ -293,10 +293,10 @@ static int watch_open(struct morph_heap *heap)
 int morph_heap_fd(const morph_heap *const_heap)
 {
     struct morph_heap *heap = (struct morph_heap *)(uintptr_t)const_heap;
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     if (heap->watch < 0 && (heap->watch = watch_open(heap)) >= 0)
         morph__pressure_hint(heap);
     int fd = heap->watch < 0 ? heap->socket : heap->watch;      /* short of descriptors: letters alone */
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     return fd;
 }

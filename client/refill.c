@@ -28,9 +28,9 @@ int morph__look_at_daemon(struct morph_heap *heap)
     if (condemned)
         morph__lose(heap, MORPH_ECONDEMNED);
     else if (poll(&poll_now, 1, 0) > 0) {
-        pthread_mutex_lock(&heap->lock);
+        morph__lock(heap);
         morph__letters(heap);
-        pthread_mutex_unlock(&heap->lock);
+        morph__unlock(heap);
     }
     return morph__status(heap);
 }
@@ -44,9 +44,9 @@ int morph__cell_map(struct morph_heap *heap, const struct mm_cell *cell)
     /* Pairs with the release in segment.c. */
     if (end <= (uint64_t)mm_load_acquire(&heap->mapped_chunks) * MM_CHUNK_BLOCKS)
         return 0;
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     int r = morph__letters(heap);
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     if (r < 0)
         return r;
     return end <= (uint64_t)mm_load_acquire(&heap->mapped_chunks) * MM_CHUNK_BLOCKS ? 0 : MORPH_EPROTOCOL;
@@ -57,9 +57,9 @@ void morph__map_promised(struct morph_heap *heap)
     uint64_t deadline = mm_now_ns() + (uint64_t)heap->timeout_ms * 1000000;
     while (!morph__status(heap) && mm_load_relaxed(&heap->control->mapped_chunks) > mm_load_acquire(&heap->mapped_chunks)) {
         struct pollfd readable = { .fd = heap->socket, .events = POLLIN };
-        pthread_mutex_lock(&heap->lock);
+        morph__lock(heap);
         morph__letters(heap);
-        pthread_mutex_unlock(&heap->lock);
+        morph__unlock(heap);
         if (mm_load_relaxed(&heap->control->mapped_chunks) <= mm_load_acquire(&heap->mapped_chunks))
             return;
         if (mm_now_ns() >= deadline)
@@ -79,6 +79,20 @@ void morph__touch(const struct morph_heap *heap, const char *at, uint32_t blocks
 }
 
 /* ---- Waiting ---- */
+
+bool morph__ring_look(struct morph__thread *thread)
+{
+    struct morph_heap *heap = thread->heap;
+    struct mm_slot *slot = thread->slot;
+    uint32_t head = slot->ring_head;
+    uint64_t start = mm_now_ns();
+    morph__ring_doorbell(heap);
+    if (!heap->spin || mm_load_relaxed(&heap->threads) != 1)
+        return false;
+    while (mm_load_acquire(&slot->ring_tail) == head && !(mm_load_relaxed(&heap->control->stop) & 1) && mm_now_ns() - start < MM_SPIN_NS)
+        mm_cpu_relax();
+    return mm_load_acquire(&slot->ring_tail) != head;
+}
 
 /* Waits until the ring holds a cell. 0, or why there will be none. */
 int morph__ring_wait(struct morph__thread *thread)
@@ -141,9 +155,9 @@ static int cell_take_in(struct morph__thread *thread, const struct mm_cell *cell
         morph__lose(heap, r);
         return morph__status(heap);
     }
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     morph__spare_put(heap, heap->base + ((uint64_t)cell->block << MM_BLOCK_SHIFT), cell->count, true);
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     return 0;
 }
 
@@ -151,10 +165,10 @@ static int cell_take_in(struct morph__thread *thread, const struct mm_cell *cell
 static struct mm_run *take_spare(struct morph__thread *thread, uint32_t want, uint32_t min, bool *ret_zeroed)
 {
     struct morph_heap *heap = thread->heap;
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     struct mm_run *run = morph__spare_take(heap, want, min, ret_zeroed);
     bool low = run && heap->spare_blocks < want;
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     if (low && mm_load_acquire(&thread->slot->ring_tail) == thread->slot->ring_head) {
         uint32_t wish = want * 2 < MM_CHUNK_BLOCKS ? want * 2 : MM_CHUNK_BLOCKS;
         mm_store_seq_cst(&thread->slot->wish_blocks, wish);     /* pairs with a worker about to sleep */
@@ -207,7 +221,7 @@ bool morph__spare_give(struct morph__thread *thread)
     struct mm_run *run;
     bool zeroed, any = false;
     mm_store_seq_cst(&thread->slot->wish_blocks, 0);
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     while ((run = morph__spare_take(heap, 1u << 30, 1, &zeroed))) {
         if (!mm_give_put(thread->slot, morph__block_of(heap, run), run->blocks)) {
             morph__spare_put(heap, (char *)run, run->blocks, false);
@@ -215,7 +229,7 @@ bool morph__spare_give(struct morph__thread *thread)
         }
         any = true;
     }
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     return any;
 }
 
@@ -223,10 +237,12 @@ static bool refused(const struct morph_heap *heap, int r) { return r < 0 && r !=
 
 int morph__run_obtain(struct morph__thread *thread, uint32_t want, uint32_t min, struct mm_run **ret_run, bool *ret_zeroed)
 {
+    morph__inside_begin();
     int r = run_find(thread, want, min, ret_run, ret_zeroed);
     /* The daemon takes gifts before it hears requests. What it had still granted ahead comes in with the next round and goes back too. */
     for (unsigned round = 0; round < MM_RING_CELLS && refused(thread->heap, r) && morph__spare_give(thread); round++)
         r = run_find(thread, want, min, ret_run, ret_zeroed);
+    morph__inside_end();
     if (r < 0)
         return r;
     morph__relieved(thread->heap);
@@ -241,7 +257,7 @@ void morph__run_return(struct morph__thread *thread, struct mm_run *run)
     bool given = false;
     if (morph__status(heap))
         return;
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     morph__spare_put(heap, (char *)run, run->blocks, false);
     while ((surplus = morph__spare_surplus(heap))) {
         if (!mm_give_put(thread->slot, morph__block_of(heap, surplus), surplus->blocks)) {
@@ -250,7 +266,7 @@ void morph__run_return(struct morph__thread *thread, struct mm_run *run)
         }
         given = true;
     }
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     if (given)
         morph__ring_doorbell(heap);
 }

@@ -83,17 +83,19 @@ static struct pass pass_run(struct morph__thread *thread, bool back)
 void morph__roots_publish(struct morph__thread *thread)
 {
     struct mm_slot *slot = thread->slot;
-    if (!thread->variables && !thread->visit)
-        return;
-    struct pass pass = pass_run(thread, false);
-    slot->roots_extra_bytes = (uint64_t)((char *)pass.at - (char *)mm_slot_roots(slot)) - slot->roots_bytes;
-    slot->roots_overflow = pass.overflow;
+    if (thread->variables || thread->visit) {
+        struct pass pass = pass_run(thread, false);
+        slot->roots_extra_bytes = (uint64_t)((char *)pass.at - (char *)mm_slot_roots(slot)) - slot->roots_bytes;
+        slot->roots_overflow = pass.overflow;
+    }
+    if (thread->heap->no_moving)
+        morph__fixed_publish(thread);
 }
 
 void morph__roots_take_back(struct morph__thread *thread)
 {
     struct mm_slot *slot = thread->slot;
-    if (!slot->roots_extra_bytes)
+    if (!slot->roots_extra_bytes || thread->heap->no_moving)
         return;
     if (!slot->roots_overflow)          /* else nothing was collected */
         (void)pass_run(thread, true);
@@ -127,9 +129,9 @@ static int set_send(struct morph__thread *thread, uint32_t number, void **object
             message.as.roots.words[2 * i + 1] = (uint32_t)((uintptr_t)object[at + i] >> 32);
         }
         message.as.roots.words_count = part * 2;
-        pthread_mutex_lock(&heap->lock);
+        morph__lock(heap);
         r = morph__request(heap, &message, &answer);
-        pthread_mutex_unlock(&heap->lock);
+        morph__unlock(heap);
         if (r == 0 && answer.id != MM_MSG_OK)
             r = MORPH_EPROTOCOL;
         at += part;
@@ -172,9 +174,9 @@ static int set_fetch(struct morph__thread *thread, struct morph__root_set *set)
         message.as.roots_get.slot = thread->index;
         message.as.roots_get.set = set->number;
         message.as.roots_get.at = at;
-        pthread_mutex_lock(&heap->lock);
+        morph__lock(heap);
         int r = morph__request(heap, &message, &answer);
-        pthread_mutex_unlock(&heap->lock);
+        morph__unlock(heap);
         if (r < 0)
             return r;
         const struct mm_roots_moved *moved = &answer.as.roots_moved;

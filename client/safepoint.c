@@ -7,6 +7,7 @@
  * Invariant: a thread that may park holds no lock of this library, since a RUNNING thread that waited for it would never poll.
  * The thread's own. */
 #define _GNU_SOURCE
+#include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,6 +15,16 @@
 #include "shm/park.h"
 
 /* ---- Parking ---- */
+
+/* Where nothing may be called that locks or allocates: has the daemon gone, or given the heap up? */
+static bool daemon_gone(struct morph_heap *heap)
+{
+    struct pollfd gone = { .fd = heap->socket, .events = POLLRDHUP };
+    uint32_t condemned = mm_load_relaxed(&heap->control->condemned);
+    if (condemned || poll(&gone, 1, 0) > 0)
+        mm_store_relaxed(&heap->status, condemned ? -MORPH_ECONDEMNED : -MORPH_ELOST);
+    return morph__status(heap) < 0;
+}
 
 /* Waits until no stop is asked for. `state` is PARKED or NATIVE. */
 static void park_while_stopped(struct morph__thread *thread)
@@ -29,7 +40,7 @@ static void park_while_stopped(struct morph__thread *thread)
         }
         (void)mm_cas_seq_cst(stop, seen, seen | 2);             /* lost: the futex sees that the word is another */
         (void)mm_park(stop, seen | 2, MM_PARK_SLICE_NS);
-        if (morph__look_at_daemon(heap) < 0)
+        if (heap->no_moving ? daemon_gone(heap) : morph__look_at_daemon(heap) < 0)
             return;                                             /* nobody will resume us, and nobody moves anything any more */
     }
 }
@@ -86,26 +97,40 @@ void morph__leave(struct morph__thread *thread)
         thread->slot->young_cursor = thread->slot->young_limit = thread->slot->old_cursor = thread->slot->old_limit = 0;
 }
 
+void morph__park(struct morph__thread *thread)
+{
+    morph__enter(thread, MM_SLOT_PARKED);
+    park_while_stopped(thread);
+    if (leave(thread))
+        thread->stash_count = thread->young_rest = thread->old_rest = 0;
+    thread->slot->roots_extra_bytes = 0;
+    thread->slot->roots_overflow = 0;
+}
+
 struct morph__thread *morph__native_begin(struct morph_heap *heap)
 {
     struct morph__thread *mine = NULL;
     uint32_t tid = (uint32_t)syscall(SYS_gettid);
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     for (struct morph__thread *thread = heap->thread; thread; thread = thread->next)
         if (thread->slot->tid == tid && mm_load_relaxed(&thread->slot->state) == MM_SLOT_RUNNING) {
             thread->mine_next = mine;           /* only we detach it, so it stays when the lock is given up */
             mine = thread;
         }
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
+    morph__inside_begin();
     for (struct morph__thread *thread = mine; thread; thread = thread->mine_next)
         morph__enter(thread, MM_SLOT_NATIVE);
+    morph__inside_end();
     return mine;
 }
 
 void morph__native_end(struct morph__thread *mine)
 {
+    morph__inside_begin();
     for (; mine; mine = mine->mine_next)
         morph__leave(mine);
+    morph__inside_end();
 }
 
 /* ---- What programs call ---- */
@@ -115,21 +140,27 @@ void morph_poll_slow(morph_thread *public_thread)
     struct morph__thread *thread = morph__thread_of(public_thread);
     if (!thread || thread->native || !(mm_load_seq_cst(&thread->heap->control->stop) & 1) || morph__status(thread->heap))
         return;                                                 /* a lost heap's stop word stays as it was */
+    morph__inside_begin();
     morph__enter(thread, MM_SLOT_PARKED);
     park_while_stopped(thread);
     morph__leave(thread);
+    morph__inside_end();
 }
 
 void morph_native_enter(morph_thread *public_thread)
 {
     struct morph__thread *thread = morph__thread_of(public_thread);
+    morph__inside_begin();
     if (thread && thread->native++ == 0)
         morph__enter(thread, MM_SLOT_NATIVE);
+    morph__inside_end();
 }
 
 void morph_native_leave(morph_thread *public_thread)
 {
     struct morph__thread *thread = morph__thread_of(public_thread);
+    morph__inside_begin();
     if (thread && thread->native && --thread->native == 0)
         morph__leave(thread);
+    morph__inside_end();
 }

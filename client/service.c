@@ -24,9 +24,9 @@ static void *service_main(void *argument)
 int morph__service_start(struct morph_heap *heap)
 {
     sigset_t all, before;
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     int r = morph__due_open(heap);
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     if (r < 0)
         return r;
     sigfillset(&all);

@@ -25,7 +25,7 @@ int morph__space_new(struct morph__space *space, morph_thread *owner, enum mm_sp
     int r = morph__status(heap);
     if (r < 0)
         return r;
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     r = entry_claim(heap, &space->index);
     if (r == 0) {
         space->heap = heap;
@@ -46,14 +46,14 @@ int morph__space_new(struct morph__space *space, morph_thread *owner, enum mm_sp
             mm_store_relaxed(&heap->control->spaces_high, space->index + 1);
         thread->spaces++;
     }
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     return r;
 }
 
 void morph__space_free(struct morph__space *space)
 {
     struct morph_heap *heap = space->heap;
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     *space->link = space->next;
     if (space->next)
         space->next->link = space->link;
@@ -62,7 +62,7 @@ void morph__space_free(struct morph__space *space)
     space->shared->client_word = 0;
     space->shared->typed_cursor = space->shared->typed_limit = space->shared->raw_cursor = space->shared->raw_limit = 0;
     heap->space_taken[space->index / 64] &= ~((uint64_t)1 << space->index % 64);
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
 }
 
 int morph__space_adopt(struct morph__space *space, morph_thread *owner)
@@ -72,10 +72,10 @@ int morph__space_adopt(struct morph__space *space, morph_thread *owner)
         return owner ? MORPH_EFORKED : MORPH_EINVALID;
     if (thread->heap != space->heap)
         return MORPH_EINVALID;
-    pthread_mutex_lock(&space->heap->lock);
+    morph__lock(space->heap);
     space->thread->spaces--;
     space->thread = thread;
     thread->spaces++;
-    pthread_mutex_unlock(&space->heap->lock);
+    morph__unlock(space->heap);
     return 0;
 }

@@ -34,7 +34,7 @@ static int attach(struct morph_heap *heap, struct morph__thread *thread)
     int r = morph__status(heap);
     if (r < 0)
         return r;
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     thread->heap = heap;
     thread->slot = slot_claim(heap, &thread->index);
     if (thread->slot) {
@@ -46,7 +46,7 @@ static int attach(struct morph_heap *heap, struct morph__thread *thread)
         thread->next = heap->thread;
         heap->thread = thread;
     }
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     return thread->slot ? 0 : MORPH_ETHREADS;
 }
 
@@ -72,8 +72,14 @@ int morph_thread_attach(morph_heap *heap, morph_thread **ret_thread)
     int r = morph__thread_attach_quiet(heap, &thread);
     if (r < 0)
         return r;
+    if (heap->no_moving && (r = morph__fixed_attach(thread)) < 0) {
+        morph__thread_detach_quiet(thread);
+        return r;
+    }
     mm_add_relaxed(&heap->threads, 1);
+    morph__inside_begin();
     morph__leave(thread);
+    morph__inside_end();
     *ret_thread = (morph_thread *)thread->slot;
     return 0;
 }
@@ -92,17 +98,20 @@ void morph__thread_detach_quiet(struct morph__thread *thread)
     struct morph_heap *heap = thread->heap;
     struct mm_slot *slot = thread->slot;
     mm_store_relaxed(&slot->wish_blocks, 0);
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     for (struct morph__thread **link = &heap->thread; *link; link = &(*link)->next)
         if (*link == thread) {
             *link = thread->next;
             break;
         }
     slot->client_word = 0;
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
+    bool ours = !thread->stack_end || morph__fixed_detach(thread);
     (void)mm_xchg_seq_cst(&slot->state, MM_SLOT_FREE);          /* pairs with the next owner's compare-and-swap */
     morph__roots_free(thread);
-    free(thread);
+    free(thread->seen);
+    if (ours)
+        free(thread);
 }
 
 int morph_thread_detach(morph_thread *public_thread)
@@ -122,7 +131,9 @@ int morph_thread_detach(morph_thread *public_thread)
     slot->roots_bytes = slot->roots_extra_bytes = 0;
     thread->variables = 0;
     thread->visit = NULL;
+    morph__inside_begin();
     morph__enter(thread, MM_SLOT_NATIVE);
+    morph__inside_end();
     mm_sub_relaxed(&heap->threads, 1);
     morph__thread_detach_quiet(thread);
     return 0;

@@ -72,15 +72,23 @@ int morph__receive(int socket, uint32_t timeout_ms, void *packet, struct mm_mess
     }
 }
 
+static void answer_hear(struct morph__awaited *at, const struct mm_message *message)
+{
+    if (message->id == MM_MSG_ERROR) {
+        at->error = -(int)message->as.error.error;
+        at->needed_bytes = message->as.error.needed_bytes;
+    } else if (message->id == MM_MSG_REPORT && at->part && message->as.report.body_bytes && !at->error)
+        at->error = at->part(at, message->as.report.body, message->as.report.body_bytes);
+    at->come = message->id != MM_MSG_REPORT || message->as.report.last;
+}
+
 /* An answer that somebody awaits without the lock. */
 static bool awaited(struct morph_heap *heap, const struct mm_message *message)
 {
     for (struct morph__awaited *at = heap->awaited; at && message->seq; at = at->next) {
         if (at->seq != message->seq)
             continue;
-        at->error = message->id == MM_MSG_ERROR ? -(int)message->as.error.error : 0;
-        at->needed_bytes = message->id == MM_MSG_ERROR ? message->as.error.needed_bytes : 0;
-        at->come = true;
+        answer_hear(at, message);
         return true;
     }
     return false;

@@ -37,6 +37,15 @@ static int message_fill(const morph_type_spec *spec, struct mm_message *message)
     type->bytes = (uint32_t)spec->bytes;
     type->element_bytes = spec->element_bytes;
     type->flags = spec->flags;
+    if (spec->storage_ref_count > sizeof type->storage_refs / sizeof type->storage_refs[0] / 2 || (spec->storage_ref_count && !spec->storage_ref))
+        return MORPH_EINVALID;
+    type->storage_at = spec->storage_at;
+    type->storage_bytes = spec->storage_bytes;
+    type->storage_refs_count = spec->storage_ref_count * 2;
+    for (uint32_t i = 0; i < spec->storage_ref_count; i++) {
+        type->storage_refs[2 * i] = spec->storage_ref[i].offset;
+        type->storage_refs[2 * i + 1] = spec->storage_ref[i].says;
+    }
     if (copy_refs(&spec->refs, type->refs, sizeof type->refs / sizeof type->refs[0], &type->refs_count) < 0)
         return MORPH_EINVALID;
     return copy_refs(&spec->element_refs, type->element_refs, sizeof type->element_refs / sizeof type->element_refs[0], &type->element_refs_count);
@@ -46,7 +55,7 @@ static int message_fill(const morph_type_spec *spec, struct mm_message *message)
 static uint32_t bump_off(struct morph_heap *heap, uint32_t id)
 {
     const uint64_t *pretenured = mm_control_pretenure(heap->control, heap->control->slot_count, heap->control->space_count);
-    bool old = heap->collected && mm_load_relaxed(&pretenured[id / 64]) >> id % 64 & 1;
+    bool old = heap->no_moving ? true : heap->collected && mm_load_relaxed(&pretenured[id / 64]) >> id % 64 & 1;
     return old ? offsetof(struct morph_thread, old) : offsetof(struct morph_thread, young);
 }
 
@@ -56,12 +65,12 @@ void morph__types_refresh(struct morph_heap *heap)
     uint32_t version = mm_load_acquire(&heap->control->pretenure_version);      /* pairs with the release in daemon/gc/pretenure.c */
     if (version == mm_load_relaxed(&heap->pretenure_version))
         return;
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     mm_store_relaxed(&heap->pretenure_version, version);
     for (unsigned i = 0; i < MORPH__TYPE_BUCKETS; i++)
         for (struct morph__type *type = heap->type_bucket[i]; type; type = type->next)
             mm_store_relaxed(&type->info.bump_off, bump_off(heap, type->id));
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
 }
 
 static int type_remember(struct morph_heap *heap, const struct mm_type *spec, uint32_t id, struct morph__type **ret_type)
@@ -101,11 +110,11 @@ int morph_type_register(morph_heap *heap, const morph_type_spec *spec, morph_typ
         r = message_fill(spec, &message);
     if (r < 0)
         return r;
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     r = morph__request(heap, &message, &answer);
     if (r == 0)
         r = answer.id == MM_MSG_TYPE_ID ? type_remember(heap, &message.as.type, answer.as.type_id.type, &type) : MORPH_EPROTOCOL;
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     if (r == 0)
         *ret_type = &type->info;
     return r;
@@ -116,8 +125,8 @@ const char *morph_type_name(morph_type type) { return type ? ((const struct morp
 morph_type morph_object_type(morph_heap *heap, const void *object)
 {
     uint16_t id = mm_header_type(*(const uint64_t *)((const char *)object - MM_HEADER_BYTES));
-    pthread_mutex_lock(&heap->lock);
+    morph__lock(heap);
     struct morph__type *type = id ? type_find(heap, id) : NULL;
-    pthread_mutex_unlock(&heap->lock);
+    morph__unlock(heap);
     return type ? &type->info : NULL;
 }

@@ -16,7 +16,10 @@
 #include <stdint.h>
 
 #define MM_PROTOCOL_VERSION 1u          /* of messages.def; both sides must agree exactly */
-#define MM_FEATURES         0ull        /* feature bits that this build knows */
+enum mm_protocol_feature {
+    MM_FEATURE_NO_MOVING = 1            /* HELLO no_moving, TYPE storage and the conservative flag, ambiguous roots in slots */
+};
+#define MM_FEATURES         ((uint64_t)MM_FEATURE_NO_MOVING)       /* feature bits that this build knows */
 #define MM_PACKET_MAX       65536u      /* bytes of one packet */
 #define MM_PACKET_FDS       8u          /* descriptors with one packet */
 #define MM_PACKET_DEPTH     8u          /* containers inside one another, the packet's array included */

@@ -64,7 +64,14 @@ struct mm_control {
     /* 368 */ uint64_t live_bytes;          /* daemon, in pauses: after the last whole marking; 0: none yet */
     /* 376 */ uint32_t marking;             /* daemon, in pauses: 1 = threads log the references that they overwrite (PROTOCOLS 5) */
     /* 380 */ uint32_t reserved_pause0;
-    /* 384 */ uint64_t reserved_pause[16];
+    /* 384 */ uint64_t pause_ns;            /* daemon, in pauses, as the next six: of all pauses since the heap was opened, */
+    /* 392 */ uint64_t pause_max_ns;        /* and of the longest one */
+    /* 400 */ uint64_t minor_collections;
+    /* 408 */ uint64_t major_collections;   /* compactions among them */
+    /* 416 */ uint64_t promoted_objects;    /* became old, moved or where they were */
+    /* 424 */ uint64_t promoted_bytes;
+    /* 432 */ uint64_t freed_bytes;         /* in blocks */
+    /* 440 */ uint64_t reserved_pause[9];
 };
 _Static_assert(sizeof(struct mm_control) == 512, "layout v2");
 _Static_assert(offsetof(struct mm_control, handles_high) == 200, "layout v2");
@@ -74,6 +81,8 @@ _Static_assert(offsetof(struct mm_control, ready_head) == 328, "layout v2");
 _Static_assert(offsetof(struct mm_control, handles_off) == 336, "layout v2");
 _Static_assert(offsetof(struct mm_control, cards_off) == 352, "layout v2");
 _Static_assert(offsetof(struct mm_control, live_bytes) == 368, "layout v2");
+_Static_assert(offsetof(struct mm_control, pause_ns) == 384, "layout v2");
+_Static_assert(offsetof(struct mm_control, freed_bytes) == 432, "layout v2");
 _Static_assert(offsetof(struct mm_control, heap_id) == 8, "layout v1");
 _Static_assert(offsetof(struct mm_control, reserve_bytes) == 16, "layout v1");
 _Static_assert(offsetof(struct mm_control, limit_bytes) == 24, "layout v1");

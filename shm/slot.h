@@ -97,7 +97,8 @@ struct mm_slot {
     /* 164 */ uint32_t waits;               /* client: times it slept in refill */
     /* 168 */ uint64_t wait_ns;             /* client: and for how long */
     /* 176 */ uint32_t roots_overflow;      /* client: 1 = what it has to report does not fit the root area: do not collect */
-    /* 180 */ uint32_t reserved2[3];
+    /* 180 */ uint32_t ambiguous_count;     /* client: heaps without moving: u32 granules behind the other roots (mm_slot_ambiguous) */
+    /* 184 */ uint32_t reserved2[2];
 
     /* Line 3, client: its ends of the rings. */
     /* 192 */ uint32_t ring_head;
@@ -133,6 +134,7 @@ _Static_assert(offsetof(struct mm_slot, request_seq) == 144, "layout v1");
 _Static_assert(offsetof(struct mm_slot, wish_blocks) == 160, "layout v1");
 _Static_assert(offsetof(struct mm_slot, wait_ns) == 168, "layout v1");
 _Static_assert(offsetof(struct mm_slot, roots_overflow) == 176, "layout v2");
+_Static_assert(offsetof(struct mm_slot, ambiguous_count) == 180, "layout v2");
 _Static_assert(offsetof(struct mm_slot, ring_head) == 192, "layout v1");
 _Static_assert(offsetof(struct mm_slot, give_tail) == 196, "layout v1");
 _Static_assert(offsetof(struct mm_slot, ring_tail) == 256, "layout v1");
@@ -152,6 +154,11 @@ _Static_assert(MM_SLOT_STRIDE % MM_PAGE_BYTES == 0, "slot areas are whole pages"
 static inline uint32_t *mm_slot_card_log(struct mm_slot *slot) { return (uint32_t *)((char *)slot + MM_SLOT_CARD_LOG_OFF); }
 static inline uint64_t *mm_slot_overwritten(struct mm_slot *slot) { return (uint64_t *)((char *)slot + MM_SLOT_OVERWRITTEN_OFF); }
 static inline uint64_t *mm_slot_roots(struct mm_slot *slot) { return (uint64_t *)((char *)slot + MM_SLOT_ROOTS_OFF); }
+
+/* Words that may be references, found on a machine stack: each the granule of the reserve that the byte before its address lies in, so that one
+ * behind the last byte of an object still means that object. Behind `roots_bytes` bytes of other roots. */
+static inline uint32_t *mm_slot_ambiguous(struct mm_slot *slot, uint64_t roots_bytes) { return (uint32_t *)((char *)mm_slot_roots(slot) + roots_bytes); }
+#define MM_AMBIGUOUS_RESERVE_MAX ((uint64_t)1 << 36)        /* granules that 32 bits can name */
 
 const char *mm_slot_state_name(enum mm_slot_state state);
 int mm_slot_move_allowed(enum mm_slot_state from, enum mm_slot_state to);

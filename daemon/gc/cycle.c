@@ -20,6 +20,7 @@
 #define COMPACT_ROUNDS    8u
 #define COMPACT_SLACK     (1u << 20)        /* bytes of blocks that are half full because they were the last ones */
 #define BUSY_FACTOR       20u               /* the nursery grows while collections take more than 1/20 of the time */
+#define FIXED_MORE_LEAST  (1u << 20)        /* what a heap without moving may grow by at least, between two collections: they cost little where little lives */
 #define MIB_BLOCKS        ((1u << 20) / MM_BLOCK_BYTES)
 
 /* ---- Tables ---- */
@@ -72,6 +73,8 @@ static void sizes_init(struct gc *gc, const struct gc_options *options)
     uint64_t limit = gc->heap->limit_blocks, quarter = limit / 4 ? limit / 4 : 1;
     uint64_t most = options->young_max_bytes ? options->young_max_bytes : CONFIG(young_max);
     uint64_t least = options->young_min_bytes ? options->young_min_bytes : CONFIG(young_min);
+    if (gc->fixed)
+        most = least = 0;               /* there is no nursery */
     gc->young_max = (uint32_t)within(most >> MM_BLOCK_SHIFT, 1, quarter);
     gc->young_min = (uint32_t)within(least >> MM_BLOCK_SHIFT, 1, gc->young_max);
     gc->young_blocks = gc->young_min;
@@ -91,6 +94,7 @@ int gc_new(struct heap *heap, const struct gc_options *options)
     heap->gc = gc;
     gc->heap = heap;
     gc->types_source = heap->types;
+    gc->fixed = options->fixed;
     pthread_mutex_init(&gc->lock, NULL);
     receipt_log_init(&gc->log);
     gc->space = table_make(reserve_blocks(gc), sizeof *gc->space);
@@ -171,6 +175,7 @@ void gc_free(struct gc *gc)
 
 void gc_request(struct gc *gc, enum mm_collection kind, enum receipt_reason reason)
 {
+    kind = gc->fixed ? MM_COLLECT_MAJOR : kind;
     gc->wanted_exact |= kind == MM_COLLECT_COMPACT || (kind == MM_COLLECT_MAJOR && (reason == RECEIPT_ASKED || reason == RECEIPT_TOOL));
     if (gc->wanted && gc->wanted_kind >= kind)
         return;
@@ -194,7 +199,7 @@ void gc_request_marking(struct gc *gc, enum receipt_reason reason)
  * somebody wants to have everything collected that is dead now. */
 static enum gc_pause pause_choose(const struct gc *gc)
 {
-    if (gc->wanted_exact)
+    if (gc->wanted_exact || gc->fixed)
         return PAUSE_WHOLE;
     if (gc->mark_state == MARK_DONE)
         return PAUSE_END;
@@ -509,7 +514,7 @@ static void sum_up(struct gc *gc)
 static void next_start(struct gc *gc)
 {
     uint64_t live = (gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT) + 1, limit = gc->heap->limit_blocks;
-    uint64_t more = within(live, CONFIG(old_min) >> MM_BLOCK_SHIFT, CONFIG(old_max) >> MM_BLOCK_SHIFT);
+    uint64_t more = within(live, (gc->fixed ? FIXED_MORE_LEAST : CONFIG(old_min)) >> MM_BLOCK_SHIFT, CONFIG(old_max) >> MM_BLOCK_SHIFT);
     uint64_t room = limit > live + 2 * gc->young_blocks ? limit - live - 2 * gc->young_blocks : 1;
     uint64_t most = within(room > 2 * gc->mark_used_blocks ? room - 2 * gc->mark_used_blocks : 0, room / 4, room * 3 / 4);
     more = more > most ? most : more;
@@ -564,6 +569,22 @@ static void publish(struct gc *gc)
     mm_store_relaxed(&control->collections, gc->cycles);
     mm_store_relaxed(&control->live_bytes, gc->live_bytes);
     mm_store_relaxed(&control->marking, gc->mark_state != MARK_NONE);
+}
+
+/* Sums with the pause that ends now: nobody but this worker writes the log, so it needs no lock to be read. */
+static void publish_sums(struct gc *gc)
+{
+    struct mm_control *control = gc->heap->control;
+    const struct receipt *r = &gc->receipt;
+    const struct receipt_log *log = &gc->log;
+    bool minor = r->kind == MM_COLLECT_MINOR;
+    mm_store_relaxed(&control->pause_ns, log->collect_ns + r->pause_ns);
+    mm_store_relaxed(&control->pause_max_ns, log->pause.max > r->pause_ns ? log->pause.max : r->pause_ns);
+    mm_store_relaxed(&control->minor_collections, log->minors + minor);
+    mm_store_relaxed(&control->major_collections, log->majors + !minor);
+    mm_store_relaxed(&control->promoted_objects, log->aged_objects + r->promoted_objects + r->kept_objects);
+    mm_store_relaxed(&control->promoted_bytes, log->aged_bytes + r->promoted_bytes + r->kept_bytes);
+    mm_store_relaxed(&control->freed_bytes, log->freed_bytes + r->freed_bytes);
 }
 
 /* A compaction knows what died since the last marking only when it is over, and moves no more than fits what is free: it is made again as long as
@@ -624,6 +645,7 @@ static bool step_finish(struct gc *gc)
     uint64_t now = os.now_ns();
     adapt_nursery(gc, now);
     r->pause_ns = now - gc->stop_ns;
+    publish_sums(gc);
     gc->judging = false;
     gc->phase = GC_IDLE;
     if (gc->lie)

@@ -16,6 +16,7 @@
  *   help.c       other workers in the same trace
  *   evac.c       old blocks that are emptied
  *   region.c     where copies go: survivor blocks, holes of old blocks
+ *   fixed.c      heaps whose objects never move: ambiguous roots, owners of storage
  *   weak.c       weak references, ephemerons, finalizers
  *   reclaim.c    blocks and lines that became free
  *   pretenure.c  which types are born old
@@ -86,7 +87,7 @@ _Static_assert(offsetof(struct gc_block, line) % 64 == 0 && sizeof(struct gc_blo
 struct gc_edges { uint64_t card[GC_BLOCK_CARDS / 64]; };
 
 /* How the references of a type are found; made from the type table when a pause begins. */
-enum gc_scan { GC_SCAN_NONE, GC_SCAN_MASK, GC_SCAN_VECTOR, GC_SCAN_LISTS };
+enum gc_scan { GC_SCAN_NONE, GC_SCAN_MASK, GC_SCAN_VECTOR, GC_SCAN_LISTS, GC_SCAN_WORDS };
 struct gc_type {
     uint64_t        mask;               /* MASK, VECTOR: references of the fixed part, bit a word */
     const uint32_t *ref;                /* LISTS: offsets, fixed part then element */
@@ -98,6 +99,7 @@ struct gc_type {
     uint8_t         in_a_row;           /* measurements that said it survives */
     uint64_t        born_bytes, survived_bytes;     /* sampled (pretenure.c) */
     uint64_t        judged;             /* collection of the last judgement */
+    const struct type *storage;         /* heaps without moving: describes another object's contents; NULL: it does not */
 };
 
 /* An old block whose holes a thread has been given. */
@@ -144,6 +146,7 @@ struct gc_tracer {
     const struct gc_type *type;
     uint32_t         type_count, age_now;
     bool             parallel, starved;
+    bool             fixed;             /* as the heap's */
     bool             evacuating;        /* objects in GC_EVAC move */
     bool             recording;         /* or will: cards that refer to them are noted */
     bool             mark_copies;       /* old objects that copies refer to are marked */
@@ -180,6 +183,7 @@ struct gc_helper { struct job job; struct gc_tracer *tracer; uint32_t posted; };
 struct gc {
     struct heap     *heap;
     const struct type_table *types_source;
+    bool             fixed;             /* objects never move (fixed.c): every collection marks everything in one pause */
 
     /* Tables. */
     uint8_t          *space;            /* [blocks of the reserve], enum gc_space */
@@ -289,7 +293,7 @@ struct gc {
 };
 
 /* Makes the collector of a heap that has its view and control area. 0 or a positive morphmem error number. */
-struct gc_options { uint64_t start_bytes, young_min_bytes, young_max_bytes; uint32_t promotion_age, pause_target_us; };
+struct gc_options { uint64_t start_bytes, young_min_bytes, young_max_bytes; uint32_t promotion_age, pause_target_us; bool fixed; };
 int gc_new(struct heap *heap, const struct gc_options *options);
 void gc_free(struct gc *gc);            /* NULL is allowed */
 
@@ -377,8 +381,11 @@ uint64_t gc_old_used_bytes(const struct gc *gc);
 /* Answers a request for young, old or large memory, or for a collection: 0 and a cell, a positive error number, or enum heap_later. */
 int gc_grant(struct gc *gc, uint32_t slot, uint32_t kind, uint32_t want, uint32_t min, struct mm_cell *ret_cell);
 
-/* A young cell ahead of need; false: not now. */
-bool gc_grant_ahead(struct gc *gc, struct mm_cell *ret_cell);
+/* A cell for objects ahead of need; false: not now. */
+bool gc_grant_ahead(struct gc *gc, uint32_t slot, struct mm_cell *ret_cell);
+
+/* What objects are granted as: young memory, where there are generations. */
+static inline enum mm_grant gc_grant_kind(const struct gc *gc) { return gc->fixed ? MM_GRANT_OLD : MM_GRANT_YOUNG; }
 
 /* Blocks that may still be granted to the client without eating what collections need. */
 uint64_t gc_room_blocks(const struct gc *gc);

@@ -18,7 +18,7 @@
 
 uint64_t gc_room_blocks(const struct gc *gc)
 {
-    uint64_t reserve = gc->young_blocks + gc->heap->limit_blocks / 50, left = heap_limit_left(gc->heap);
+    uint64_t reserve = gc->fixed ? 0 : gc->young_blocks + gc->heap->limit_blocks / 50, left = heap_limit_left(gc->heap);
     if (reserve > gc->heap->limit_blocks / 4)
         reserve = gc->heap->limit_blocks / 4;
     return left > reserve ? left - reserve : 0;
@@ -76,6 +76,15 @@ bool gc_at_limit(struct gc *gc, uint32_t slot)
         reclaimed = true;
     if (reclaimed || mark_step(gc) || gc->mark_state == MARK_DONE)
         return true;
+    if (gc->fixed) {                    /* what one collection of everything does not find, another will not */
+        if (gc->wanted)
+            return true;
+        if (end->ladder == 2)
+            return false;
+        gc_request(gc, MM_COLLECT_MAJOR, RECEIPT_LIMIT);
+        end->ladder = 2;
+        return true;
+    }
     if (end->ladder < 2) {
         /* A minor collection helps if there is something in the nursery, but not for ever: what it promotes fills the holes of the last marking. */
         bool minor = end->ladder == 0 && gc->young_granted > gc->young_blocks / 4 && !old_has_grown(gc);
@@ -150,12 +159,6 @@ static int young_grant(struct gc *gc, uint32_t slot, struct mm_cell *ret_cell)
     return r;
 }
 
-bool gc_grant_ahead(struct gc *gc, struct mm_cell *ret_cell)
-{
-    if (gc->phase != GC_IDLE || gc->wanted || gc->young_granted >= gc->young_blocks || CONFIG(stress) || mark_assist(gc))
-        return false;
-    return young_take(gc, ret_cell) == 0;
-}
 
 /* ---- Old ---- */
 
@@ -213,26 +216,17 @@ static bool major_due(struct gc *gc, uint32_t slot, uint64_t blocks)
     return true;
 }
 
-static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)
+/* Holes for an object of `bytes`, or free blocks. */
+static int old_take(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)
 {
     static const uint64_t all[MM_BLOCK_LINES / 64] = { UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX };
-    if (gc->phase != GC_IDLE)
-        return HEAP_LATER_WORK;
-    if (stress_due(gc, &gc->heap->slot[slot])) {
-        gc_request(gc, MM_COLLECT_MAJOR, RECEIPT_STRESS);
-        return HEAP_LATER_WORK;
-    }
-    if (mark_assist(gc) || major_due(gc, slot, 0))
-        return HEAP_LATER_WORK;
-    if ((gc->pretenured_blocks += OLD_CELL_BLOCKS) >= gc->probation_blocks)
-        pretenure_probation(gc);
     if (bytes <= MM_LARGE_BYTES && holes_take(gc, slot, bytes, ret_cell) == 0)
         return 0;
-    uint32_t block, count;
+    uint32_t block, count, want = gc->fixed && gc->start_blocks < 16 * OLD_CELL_BLOCKS ? 1 : OLD_CELL_BLOCKS;
     bool zeroed;
-    int r = blocks_take(gc, OLD_CELL_BLOCKS, 1, MM_BLOCK_GRANTED, GC_OLD, &block, &count, &zeroed);
+    int r = blocks_take(gc, want, 1, MM_BLOCK_GRANTED, GC_OLD, &block, &count, &zeroed);
     if (r)
-        return (r == -MORPH_ENOMEM || r == -MORPH_EBUDGET) && gc_at_limit(gc, slot) ? HEAP_LATER_WORK : r;
+        return r;
     for (uint32_t b = block; b < block + count; b++) {
         gc->old_blocks++;
         if (!grant_note(gc, slot, b, all))
@@ -241,6 +235,31 @@ static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cel
     *ret_cell = (struct mm_cell){ .block = block, .kind = MM_GRANT_OLD, .count = count, .epoch = gc->epoch };
     memcpy(ret_cell->free_lines, all, sizeof ret_cell->free_lines);
     return 0;
+}
+
+static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)
+{
+    if (gc->phase != GC_IDLE)
+        return HEAP_LATER_WORK;
+    if (stress_due(gc, &gc->heap->slot[slot])) {
+        gc_request(gc, MM_COLLECT_MAJOR, RECEIPT_STRESS);
+        return HEAP_LATER_WORK;
+    }
+    if (mark_assist(gc) || major_due(gc, slot, 0))
+        return HEAP_LATER_WORK;
+    if (!gc->fixed && (gc->pretenured_blocks += OLD_CELL_BLOCKS) >= gc->probation_blocks)
+        pretenure_probation(gc);
+    int r = old_take(gc, slot, bytes, ret_cell);
+    return (r == -MORPH_ENOMEM || r == -MORPH_EBUDGET) && gc_at_limit(gc, slot) ? HEAP_LATER_WORK : r;
+}
+
+bool gc_grant_ahead(struct gc *gc, uint32_t slot, struct mm_cell *ret_cell)
+{
+    if (gc->phase != GC_IDLE || gc->wanted || CONFIG(stress))
+        return false;
+    if (gc->fixed)
+        return gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT < gc->start_blocks && old_take(gc, slot, MM_LINE_BYTES, ret_cell) == 0;
+    return gc->young_granted < gc->young_blocks && !mark_assist(gc) && young_take(gc, ret_cell) == 0;
 }
 
 /* ---- Large ---- */
@@ -313,6 +332,8 @@ int gc_grant(struct gc *gc, uint32_t slot, uint32_t kind, uint32_t want, uint32_
     int r;
     switch (kind) {
     case MM_GRANT_YOUNG:
+        if (gc->fixed)
+            return -MORPH_EMODE;
         if (gc->phase == GC_IDLE && !gc->wanted && stress_due(gc, end)) {
             stress_request(gc);
             return HEAP_LATER_WORK;

@@ -19,7 +19,11 @@ bool handshake_begin(struct gc *gc)
     gc->epoch++;
     gc->late_slot = 0;
     mm_store_seq_cst(&gc->heap->control->stop, gc->epoch << 2 | 1);     /* pairs with the loads in client/safepoint.c */
-    return handshake_stopped(gc);
+    if (handshake_stopped(gc))
+        return true;
+    if (gc->fixed)
+        mm_unpark(&gc->heap->control->stop, INT32_MAX);         /* the thread that sends signals to the others (client/fixed.c) */
+    return false;
 }
 
 bool handshake_stopped(struct gc *gc)

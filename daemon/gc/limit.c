@@ -12,6 +12,8 @@ void gc_limit_changed(struct gc *gc)
     uint64_t limit = heap->limit_blocks, quarter = limit / 4 ? limit / 4 : 1;
     uint64_t most = heap->young_max_bytes ? heap->young_max_bytes : CONFIG(young_max);
     uint64_t least = heap->young_min_bytes ? heap->young_min_bytes : CONFIG(young_min);
+    if (gc->fixed)
+        most = least = 0;
     gc->young_max = (uint32_t)within(most >> MM_BLOCK_SHIFT, 1, quarter);
     gc->young_min = (uint32_t)within(least >> MM_BLOCK_SHIFT, 1, gc->young_max);
     gc->young_blocks = (uint32_t)within(gc->young_blocks, gc->young_min, gc->young_max);

@@ -83,6 +83,8 @@ static void figures_add(struct receipt_log *log, const struct receipt *r)
     log->promoted_bytes += r->promoted_bytes;
     log->copied_bytes += r->copied_bytes;
     log->freed_bytes += r->freed_bytes;
+    log->aged_objects += r->promoted_objects + r->kept_objects;
+    log->aged_bytes += r->promoted_bytes + r->kept_bytes;
 }
 
 void receipt_file(struct receipt_log *log, struct receipt *receipt)

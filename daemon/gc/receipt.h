@@ -69,6 +69,7 @@ struct receipt_log {
     uint64_t target_ns, over_target;    /* the last target; pauses that were longer */
     uint32_t longest_kind, longest_reason;      /* of the longest pause */
     uint64_t minors, majors, markings, put_offs, collect_ns, promoted_bytes, copied_bytes, freed_bytes;
+    uint64_t aged_objects, aged_bytes;  /* became old, moved or where they were */
 };
 
 void receipt_log_init(struct receipt_log *log);

@@ -34,7 +34,7 @@ bool roots_fit(struct gc *gc)
 }
 
 /* Words in use in a slot's root area; what it claims beyond the area is not looked at. */
-static uint64_t root_words(const struct mm_slot *slot)
+uint64_t roots_words(const struct mm_slot *slot)
 {
     uint64_t frames = mm_load_relaxed(&slot->roots_bytes), extra = mm_load_relaxed(&slot->roots_extra_bytes);
     uint64_t bytes = frames > MM_ROOT_AREA_BYTES || extra > MM_ROOT_AREA_BYTES ? MM_ROOT_AREA_BYTES : frames + extra;
@@ -47,8 +47,10 @@ static void stacks_trace(struct gc *gc)
         struct mm_slot *slot = mm_control_slot(gc->heap->control, i);
         if (mm_load_relaxed(&slot->state) == MM_SLOT_FREE)
             continue;
-        uint64_t *root = mm_slot_roots(slot), words = root_words(slot);
-        for (uint64_t w = 0; w < words; w++)
+        uint64_t *root = mm_slot_roots(slot), words = roots_words(slot);
+        if (gc->fixed)
+            fixed_roots_trace(gc, slot, words);
+        for (uint64_t w = 0; w < words && !gc->fixed; w++)
             (void)trace_slot(&gc->tracer[0], &root[w]);
         gc->receipt.threads++;
         gc->receipt.roots += words;

@@ -23,6 +23,7 @@ void tracer_aim(struct gc_tracer *tracer)
     tracer->type = gc->type;
     tracer->type_count = gc->type_count;
     tracer->age_now = gc->age_now;
+    tracer->fixed = gc->fixed;
 }
 
 /* ---- Stacks ---- */
@@ -276,6 +277,20 @@ void trace_mark(struct gc_tracer *tracer, uint64_t off)
     tracer->starved = true;
 }
 
+bool trace_mark_alone(struct gc_tracer *tracer, uint64_t off)
+{
+    uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
+    struct gc_block *side = gc_block(tracer->gc, block);
+    if (bit_claim(tracer->parallel, side->mark, trace_granule(off)))
+        return false;
+    uint64_t extent = mm_object_extent(mm_header_bytes(trace_header(tracer->gc, off)));
+    if (gc_space(tracer->gc, block) != GC_LARGE)
+        live_add(tracer->parallel, side, off, extent);
+    tracer->marked_objects++;
+    tracer->marked_bytes += extent;
+    return true;
+}
+
 /* ---- Slots ---- */
 
 /* Does a reference to `off` make its slot interesting to the next minor collection? */
@@ -509,10 +524,19 @@ static void piece_push(struct gc_tracer *tracer, uint64_t at)
     tracer->starved = true;
 }
 
+/* The slots in [from, to) of an object that is where it was. */
+static inline __attribute__((always_inline)) void settled_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, uint64_t from, uint64_t to)
+{
+    if (UNLIKELY(tracer->fixed && !type->flags))
+        fixed_scan(tracer, type, off, word0, from, to);
+    else
+        scan_as(tracer, type, off, word0, from, to, true, OF_SETTLED);
+}
+
 static void large_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, uint64_t from)
 {
     uint64_t to = from + PIECE_BYTES, end = off + mm_object_extent(mm_header_bytes(word0));
-    scan_as(tracer, type, off, word0, from == off ? 0 : from, to < end ? to : UINT64_MAX, true, OF_SETTLED);
+    settled_scan(tracer, type, off, word0, from == off ? 0 : from, to < end ? to : UINT64_MAX);
     if (to < end && !type->flags)
         piece_push(tracer, to);
 }
@@ -550,7 +574,7 @@ static inline void marked_scan(struct gc_tracer *tracer, uint64_t off)
     if (extent > PIECE_BYTES && !type->flags)
         large_scan(tracer, type, off, word0, off);
     else
-        scan_as(tracer, type, off, word0, 0, UINT64_MAX, true, OF_SETTLED);
+        settled_scan(tracer, type, off, word0, 0, UINT64_MAX);
 }
 
 /* Brings what waits on the stacks to the queue, where its memory is fetched. */
@@ -662,9 +686,14 @@ static void type_describe(struct gc_type *to, const struct type *type)
     to->element_bytes = type->element_bytes;
     to->refs = (uint16_t)type->ref_count;
     to->element_refs = (uint16_t)type->element_ref_count;
-    to->flags = (uint8_t)type->flags;
+    to->flags = (uint8_t)(type->flags & (TYPE_WEAK | TYPE_EPHEMERON));
+    to->storage = type->storage_bytes ? type : NULL;
     to->scan = type->ref_count + type->element_ref_count == 0 ? GC_SCAN_NONE : !fits ? GC_SCAN_LISTS : vector ? GC_SCAN_VECTOR :
                type->element_ref_count ? GC_SCAN_LISTS : GC_SCAN_MASK;
+    if (type->flags & TYPE_CONSERVATIVE)
+        to->scan = GC_SCAN_WORDS;
+    else if (to->storage && to->scan == GC_SCAN_NONE)
+        to->scan = GC_SCAN_MASK;
 }
 
 /* Takes over types that were registered since the last pause. */

@@ -54,6 +54,24 @@ void trace_old_object(struct gc_tracer *tracer, uint64_t off, uint64_t from, uin
 /* Marks an old or large object (header offset), if something starts there. */
 void trace_mark(struct gc_tracer *tracer, uint64_t off);
 
+/* The same for one whose contents the caller sees to. True if it was not marked before. */
+bool trace_mark_alone(struct gc_tracer *tracer, uint64_t off);
+
+/* ---- fixed.c: heaps whose objects never move ---- */
+
+/* Header offset of the object that the byte at `at` (offset in the reserve) belongs to, header and padding included; TRACE_NONE: none. */
+uint64_t fixed_object(const struct gc *gc, uint64_t at);
+/* The same for a word that may be a reference to it, into it, or to the byte behind it. */
+uint64_t fixed_word_object(const struct gc *gc, uint64_t word);
+/* Marks what the roots of a stopped thread may mean, all of them ambiguous. `words`: 64-bit ones, in front. */
+void fixed_roots_trace(struct gc *gc, struct mm_slot *slot, uint64_t words);
+/* Calls `visit` with the offset of the byte that each of them means. */
+void fixed_roots_each(const struct gc *gc, struct mm_slot *slot, uint64_t words, void (*visit)(const struct gc *gc, uint64_t at, void *argument), void *argument);
+/* Marks what the words in [from, to) of a marked object refer to, those of its storage included. */
+void fixed_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, uint64_t from, uint64_t to);
+/* Calls `visit` with the offset of each word that fixed_scan() follows for the object at `off`; its storage, if it describes that; else TRACE_NONE. */
+uint64_t fixed_each_word(struct gc_tracer *tracer, uint64_t off, void (*visit)(struct gc_tracer *tracer, uint64_t at, void *argument), void *argument);
+
 /* Is the object at `off` alive as far as this collection knows? What is not being collected is. */
 bool trace_alive(const struct gc *gc, uint64_t off);
 
@@ -154,6 +172,7 @@ bool handshake_stopped(struct gc *gc);          /* all have */
 void handshake_resume(struct gc *gc);
 void roots_pin(struct gc *gc);
 void roots_trace(struct gc *gc);
+uint64_t roots_words(const struct mm_slot *slot);       /* 64-bit ones in its root area */
 bool roots_fit(struct gc *gc);                  /* no thread said that its roots do not fit */
 void remset_drain(struct gc *gc);               /* card logs to carried cards */
 void remset_walk_grants(struct gc *gc);         /* old holes that threads fill: start bits for what is new (R3) */

@@ -15,7 +15,7 @@
 
 struct verify {
     struct gc      *gc;
-    struct gc_stack todo;
+    struct gc_stack todo, later;        /* later: heaps without moving: objects without types of their own, unless their owners come first */
     uint64_t      **seen;               /* [chunks]: a bit a granule */
     uint64_t        objects, bytes;
     bool            full;
@@ -91,8 +91,52 @@ static void on_slot(struct gc_tracer *tracer, uint64_t *slot, void *argument)
     reach(check->v, word);
 }
 
+/* ---- Heaps without moving ---- */
+
+static bool words_only(const struct verify *v, uint64_t off)
+{
+    uint32_t type = mm_header_type(trace_header(v->gc, off));
+    return type < v->gc->type_count && v->gc->type[type].scan == GC_SCAN_WORDS;
+}
+
+/* The object that a word may mean, by where objects started before this collection; all that may be reached is alive. */
+static void fixed_reach(struct verify *v, uint64_t at)
+{
+    uint64_t off = fixed_object(v->gc, at);
+    if (off == TRACE_NONE || !first_time(v, off))
+        return;
+    object_check(v, off);
+    if (!v->gc->lie && v->full && !stack_push_grow(words_only(v, off) ? &v->later : &v->todo, off))
+        found(v, "no memory to verify", off);
+}
+
+static void on_fixed_root(const struct gc *gc, uint64_t at, void *argument)
+{
+    (void)gc;
+    fixed_reach(argument, at);
+}
+
+static void on_fixed_word(struct gc_tracer *tracer, uint64_t at, void *argument)
+{
+    fixed_reach(argument, mm_load_relaxed((const uint64_t *)(tracer->base + at)) - tracer->gc->heap->view.client_base - 1);
+}
+
+static void fixed_follow(struct verify *v)
+{
+    while ((v->todo.count || v->later.count) && !v->gc->lie) {
+        struct gc_stack *from = v->todo.count ? &v->todo : &v->later;
+        uint64_t storage = fixed_each_word(&v->gc->tracer[0], from->word[--from->count], on_fixed_word, v);
+        if (storage != TRACE_NONE && first_time(v, storage))
+            object_check(v, storage);           /* its contents were followed as its owner says */
+    }
+}
+
 static void follow(struct verify *v)
 {
+    if (v->gc->fixed) {
+        fixed_follow(v);
+        return;
+    }
     while (v->todo.count && !v->gc->lie) {
         struct slot_check check = { v, v->todo.word[--v->todo.count] };
         trace_each_slot(&v->gc->tracer[0], check.object, 0, UINT64_MAX, on_slot, &check);
@@ -106,8 +150,10 @@ static void roots_check(struct verify *v)
     uint32_t slots = mm_load_relaxed(&heap->control->slots_high), handles = mm_load_relaxed(&heap->control->handles_high);
     for (uint32_t i = 0; i < slots && i < heap->slot_count; i++) {
         struct mm_slot *slot = mm_control_slot(heap->control, i);
-        uint64_t words = (mm_load_relaxed(&slot->roots_bytes) + mm_load_relaxed(&slot->roots_extra_bytes)) / 8;
-        for (uint64_t w = 0; mm_load_relaxed(&slot->state) != MM_SLOT_FREE && w < words && w < MM_ROOT_AREA_BYTES / 8; w++)
+        uint64_t words = roots_words(slot);
+        if (gc->fixed && mm_load_relaxed(&slot->state) != MM_SLOT_FREE)
+            fixed_roots_each(gc, slot, words, on_fixed_root, v);
+        for (uint64_t w = 0; !gc->fixed && mm_load_relaxed(&slot->state) != MM_SLOT_FREE && w < words && w < MM_ROOT_AREA_BYTES / 8; w++)
             reach(v, mm_load_relaxed(&mm_slot_roots(slot)[w]));
     }
     for (uint32_t i = 0; i < handles && i < MM_HANDLES; i++) {
@@ -162,5 +208,6 @@ void verify_heap(struct gc *gc)
         free(v.seen[c]);
     free(v.seen);
     stack_free(&v.todo);
+    stack_free(&v.later);
     gc->receipt.verified_objects = v.objects;
 }

@@ -539,11 +539,11 @@ static int control_make(struct heap *heap, const struct heap_request *request, i
 
 struct fill { struct heap *heap; int error; };
 
-/* The same for a collected heap: a first piece of the nursery. */
-static int first_young(struct heap *heap)
+/* The same for a collected heap: a first piece of the nursery, or of what there is instead of one. */
+static int first_cell(struct heap *heap)
 {
     struct mm_cell cell;
-    if (gc_grant_ahead(heap->gc, &cell)) {
+    if (gc_grant_ahead(heap->gc, 0, &cell)) {
         heap->slot[0].cell[0] = (struct slot_cell){ cell.block, cell.count, cell.kind };
         (void)mm_ring_put(mm_control_slot(heap->control, 0), &heap->slot[0].tail, &cell);
         heap->grants = 1;
@@ -564,7 +564,7 @@ static void control_fill(void *argument)
     heap->control->mapped_chunks = heap->mapped_chunks;
     heap->control->armed = 1;           /* until its worker knows it */
     if (heap->gc) {
-        fill->error = first_young(heap);
+        fill->error = first_cell(heap);
         return;
     }
     uint32_t quarter = (uint32_t)(heap->limit_blocks / 4 < MM_CHUNK_BLOCKS ? heap->limit_blocks / 4 : MM_CHUNK_BLOCKS), block, count;
@@ -597,6 +597,7 @@ struct heap *heap_new(const struct heap_request *request, int ret_fds[3], int *r
     heap->space_count = MM_SPACES;
     heap->pid = request->pid;
     heap->mode = request->mode;
+    heap->no_moving = request->no_moving;
     heap->young_min_bytes = request->young_min_bytes;
     heap->young_max_bytes = request->young_max_bytes;
     heap->types = request->types;
@@ -625,7 +626,7 @@ struct heap *heap_new(const struct heap_request *request, int ret_fds[3], int *r
     segment_attach(heap, segment);
     struct gc_options gc = { .start_bytes = request->gc_start_bytes, .young_min_bytes = request->young_min_bytes,
                              .young_max_bytes = request->young_max_bytes, .promotion_age = request->promotion_age,
-                             .pause_target_us = request->pause_target_us };
+                             .pause_target_us = request->pause_target_us, .fixed = request->no_moving };
     if (heap->mode != 0 && (*ret_error = gc_new(heap, &gc)))
         goto fail_fill;
     balance_join(heap);

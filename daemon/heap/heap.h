@@ -77,6 +77,7 @@ struct heap {
     struct worker       *worker;
     pid_t                pid;           /* of the client */
     uint32_t             mode;          /* enum morph_mode */
+    bool                 no_moving;     /* collected: objects never move, and roots are ambiguous */
     uint64_t             young_min_bytes, young_max_bytes;      /* as asked; 0: the configuration's */
     const struct type_table *types;     /* the connection's */
     struct gc           *gc;            /* NULL: nothing is collected (COMPILER) */
@@ -117,6 +118,7 @@ struct heap_request {
     struct user         *user;
     pid_t                pid;
     uint32_t             mode, promotion_age, pause_target_us;
+    bool                 no_moving;
     uint64_t             gc_start_bytes, young_min_bytes, young_max_bytes;
     const struct type_table *types;
 };

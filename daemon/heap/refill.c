@@ -10,7 +10,7 @@
 #include "shm/ring.h"
 
 #define DEPTH_MAX          4u           /* cells granted ahead, of up to a chunk each */
-#define YOUNG_AHEAD        2u           /* cells that wait in the ring of a thread that allocates young objects */
+#define OBJECTS_AHEAD      2u           /* cells that wait in the ring of a thread that allocates objects */
 #define DRAINED_FAST_NS    200000ull
 #define DRAINED_SLOW_NS    20000000ull
 
@@ -122,14 +122,14 @@ static bool grant_ahead(struct heap *heap, struct mm_slot *slot, struct slot_end
     return any;
 }
 
-/* Keeps the ring of a thread that allocates young objects filled. */
-static bool young_ahead(struct heap *heap, struct mm_slot *slot, struct slot_end *end)
+/* Keeps the ring of a thread that allocates objects filled. */
+static bool objects_ahead(struct heap *heap, uint32_t index, struct mm_slot *slot, struct slot_end *end)
 {
     uint32_t room = mm_ring_room(slot, end->tail, &end->last_head), queued = MM_RING_CELLS - room;
     struct mm_cell cell;
-    if (end->asks != MM_GRANT_YOUNG || room < 2 || queued >= YOUNG_AHEAD || mm_load_relaxed(&slot->state) == MM_SLOT_FREE)
+    if (end->asks != gc_grant_kind(heap->gc) || room < 2 || queued >= OBJECTS_AHEAD || mm_load_relaxed(&slot->state) == MM_SLOT_FREE)
         return false;
-    if (!gc_grant_ahead(heap->gc, &cell))
+    if (!gc_grant_ahead(heap->gc, index, &cell))
         return false;
     publish(heap, slot, end, &cell);
     mm_store_relaxed(&heap->grants_ahead, heap->grants_ahead + 1);
@@ -153,7 +153,7 @@ bool refill_serve(struct heap *heap, bool *ret_false_testimony)
         if (!heap->gc || gc_room_blocks(heap->gc) > heap->limit_blocks / 4)
             any |= grant_ahead(heap, slot, end);
         if (heap->gc)
-            any |= young_ahead(heap, slot, end);
+            any |= objects_ahead(heap, i, slot, end);
     }
     if (any && heap->gc)
         heap_publish(heap);

@@ -67,11 +67,29 @@ static bool refs_valid(const uint32_t *ref, uint32_t count, uint32_t bytes)
     return true;
 }
 
+/* What is said of another object's contents: a reference to it in our fixed part, and in each of its elements references, each one only if a word
+ * of ours says so. */
+static bool storage_valid(const struct mm_type *spec)
+{
+    if (!spec->storage_bytes)
+        return !spec->storage_at && !spec->storage_refs_count;
+    if (spec->bytes < 8 || spec->storage_at % 8 || spec->storage_at > spec->bytes - 8 || spec->storage_bytes % 8 || spec->storage_bytes > TYPE_ELEMENT_MAX ||
+        spec->storage_refs_count % 2 || spec->flags)
+        return false;
+    for (uint32_t i = 0; i < spec->storage_refs_count; i += 2) {
+        uint32_t at = spec->storage_refs[i], says = spec->storage_refs[i + 1];
+        if (at % 8 || at > spec->storage_bytes - 8 || says % 4 || says > spec->bytes - 4)
+            return false;
+    }
+    return true;
+}
+
 static bool spec_valid(const struct mm_type *spec)
 {
+    bool flags = spec->flags <= TYPE_EPHEMERON || (spec->flags == TYPE_CONSERVATIVE && !spec->refs_count && !spec->element_refs_count);
     bool aligned = spec->element_refs_count == 0 || (spec->bytes % 8 == 0 && spec->element_bytes % 8 == 0);
     bool paired = spec->flags != TYPE_EPHEMERON || (spec->refs_count % 2 == 0 && spec->element_refs_count % 2 == 0);
-    return spec->name[0] && paired && spec->flags <= TYPE_EPHEMERON && spec->bytes <= TYPE_FIXED_MAX && spec->element_bytes <= TYPE_ELEMENT_MAX && aligned &&
+    return spec->name[0] && paired && flags && storage_valid(spec) && spec->bytes <= TYPE_FIXED_MAX && spec->element_bytes <= TYPE_ELEMENT_MAX && aligned &&
            refs_valid(spec->refs, spec->refs_count, spec->bytes) &&
            refs_valid(spec->element_refs, spec->element_refs_count, spec->element_bytes);
 }
@@ -81,12 +99,14 @@ static bool same_layout(const struct type *type, const struct mm_type *spec)
     return type->bytes == spec->bytes && type->flags == spec->flags && type->element_bytes == spec->element_bytes && type->ref_count == spec->refs_count &&
            type->element_ref_count == spec->element_refs_count &&
            memcmp(type->ref, spec->refs, spec->refs_count * sizeof *type->ref) == 0 &&
-           memcmp(type->ref + type->ref_count, spec->element_refs, spec->element_refs_count * sizeof *type->ref) == 0;
+           memcmp(type->ref + type->ref_count, spec->element_refs, spec->element_refs_count * sizeof *type->ref) == 0 &&
+           type->storage_at == spec->storage_at && type->storage_bytes == spec->storage_bytes && type->storage_pairs == spec->storage_refs_count / 2 &&
+           memcmp(types_storage_ref(type), spec->storage_refs, spec->storage_refs_count * sizeof *type->ref) == 0;
 }
 
 static int type_add(struct type_table *table, const struct mm_type *spec, uint32_t *ret_id)
 {
-    uint64_t refs = (uint64_t)spec->refs_count + spec->element_refs_count;
+    uint64_t refs = (uint64_t)spec->refs_count + spec->element_refs_count + spec->storage_refs_count;
     uint64_t bytes = sizeof(struct type) + strlen(spec->name) + 1 + refs * sizeof(uint32_t);
     if (table->count == MM_TYPES_MAX || table->bytes + bytes > TYPE_TABLE_BYTES)
         return -MORPH_ENOTYPES;
@@ -95,6 +115,7 @@ static int type_add(struct type_table *table, const struct mm_type *spec, uint32
         return -MORPH_EMEMORY;
     struct type type = { .name = strdup(spec->name), .bytes = spec->bytes, .element_bytes = spec->element_bytes,
                          .ref_count = spec->refs_count, .element_ref_count = spec->element_refs_count, .flags = spec->flags,
+                         .storage_at = spec->storage_at, .storage_bytes = spec->storage_bytes, .storage_pairs = spec->storage_refs_count / 2,
                          .ref = malloc((refs + 1) * sizeof *type.ref) };
     if (!type.name || !type.ref) {
         free(type.name);
@@ -103,6 +124,7 @@ static int type_add(struct type_table *table, const struct mm_type *spec, uint32
     }
     memcpy(type.ref, spec->refs, spec->refs_count * sizeof *type.ref);
     memcpy(type.ref + type.ref_count, spec->element_refs, spec->element_refs_count * sizeof *type.ref);
+    memcpy(type.ref + type.ref_count + type.element_ref_count, spec->storage_refs, spec->storage_refs_count * sizeof *type.ref);
     *bucket_of(table, type.name) = table->count + 1;
     *type_at(table, table->count) = type;
     mm_store_release(&table->count, table->count + 1);          /* pairs with types_count() */

@@ -5,6 +5,7 @@
 #ifndef DAEMON_TYPES_H
 #define DAEMON_TYPES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "proto/message.h"
@@ -16,15 +17,20 @@
 #define TYPE_ELEMENT_MAX  (64u << 10)
 
 /* enum morph_type_flag of the library: one of them at most. */
-enum type_flag { TYPE_WEAK = 1, TYPE_EPHEMERON = 2 };
+enum type_flag { TYPE_WEAK = 1, TYPE_EPHEMERON = 2, TYPE_CONSERVATIVE = 4 };
 
 struct type {
     char     *name;
     uint32_t  bytes, element_bytes;
     uint32_t  ref_count, element_ref_count;
-    uint32_t *ref;              /* offsets: fixed part, then element */
+    uint32_t *ref;              /* offsets: fixed part, then element, then pairs of the storage */
     uint32_t  flags;            /* enum morph_type_flag */
+    uint32_t  storage_at, storage_bytes;        /* describes the contents of the object that it refers to there; no bytes: none */
+    uint32_t  storage_pairs;
 };
+
+/* Pairs of offsets: of a reference in an element of the storage, and of the word of the owner that says whether it is one. */
+static inline const uint32_t *types_storage_ref(const struct type *type) { return type->ref + type->ref_count + type->element_ref_count; }
 
 #define TYPE_PAGE 256u
 struct type_table {
@@ -38,6 +44,9 @@ struct type_table {
 
 void types_init(struct type_table *table);
 void types_done(struct type_table *table);
+
+/* Is it one that only heaps have whose objects never move? */
+static inline bool types_need_fixed(const struct mm_type *spec) { return spec->flags == TYPE_CONSERVATIVE || spec->storage_bytes; }
 
 /* The id of the type that `spec` describes, new or known. 0 and *ret_id, or a positive morphmem error number. */
 int types_register(struct type_table *table, const struct mm_type *spec, uint32_t *ret_id);

@@ -63,7 +63,7 @@ static bool hello_valid(const struct mm_hello *hello)
     uint64_t end;
     return hello->mode <= 3 && hello->threads <= MM_SLOTS_MAX && hello->limit_bytes >= LIMIT_LEAST_BYTES &&
            hello->reserve_bytes >= hello->limit_bytes && hello->reserve_bytes <= MM_RESERVE_MAX &&
-           hello->reserve_bytes % MM_CHUNK_BYTES == 0 && hello->client_base != 0 && hello->client_base % MM_CHUNK_BYTES == 0 &&
+           hello->reserve_bytes % MM_CHUNK_BYTES == 0 && !(hello->no_moving && hello->reserve_bytes > MM_AMBIGUOUS_RESERVE_MAX) && hello->client_base != 0 && hello->client_base % MM_CHUNK_BYTES == 0 &&
            !__builtin_add_overflow(hello->client_base, hello->reserve_bytes, &end) && end < (uint64_t)1 << 56;
 }
 
@@ -92,6 +92,7 @@ static int open_heap(struct conn *conn, const struct mm_hello *hello, struct mm_
         .young_min_bytes = hello->young_min_bytes,
         .young_max_bytes = hello->young_max_bytes,
         .promotion_age = hello->promotion_age,
+        .no_moving = hello->no_moving && hello->mode != 0,
     };
     if (request.limit_bytes < LIMIT_LEAST_BYTES)
         return MORPH_EBUDGET;
@@ -165,7 +166,7 @@ static void on_type(struct conn *conn, const struct mm_message *message)
     struct mm_message answer = { .id = MM_MSG_TYPE_ID, .seq = message->seq };
     struct mm_type spec = message->as.type;
     make_printable(spec.name);
-    int error = types_register(&conn->types, &spec, &answer.as.type_id.type);
+    int error = types_need_fixed(&spec) && !(conn->heap && conn->heap->no_moving) ? -MORPH_EINVALID : types_register(&conn->types, &spec, &answer.as.type_id.type);
     if (error)
         conn_send_error(conn, message->seq, -error, NULL);
     else

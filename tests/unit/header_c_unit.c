@@ -7,6 +7,7 @@
 static const int error_alone = MORPH_ENOMEM;
 
 #include <morphmem/fast.h>         /* alone, too; header_cxx_unit.cc begins with morphmem.h */
+#include <morphmem/morph-mem.h>
 
 #include <stdio.h>
 #include <string.h>

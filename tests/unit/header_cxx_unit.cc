@@ -5,6 +5,10 @@
 
 static const int error_alone = MORPH_ENOMEM;
 
+#include <morphmem/morph-mem.h>
+
+static_assert(MORPH_GENERATION_LARGE == 255 && MORPH_MEM_TYPES == 128, "numbers of the interface");
+
 #include <morphmem/morphmem.h>
 
 #include <cstdarg>

@@ -118,6 +118,8 @@ static void control_live_words(struct mm_control *control)
     control->granted_bytes = V64(8), control->slots_high = V32(9), control->spaces_high = V32(10), control->handles_high = V32(11);
     control->stop = V32(12), control->mapped_chunks = V32(13), control->pretenure_version = V32(14), control->ready_head = V32(15);
     control->collections = V64(16), control->live_bytes = V64(17);
+    control->pause_ns = V64(19), control->pause_max_ns = V64(20), control->minor_collections = V64(21), control->major_collections = V64(22);
+    control->promoted_objects = V64(23), control->promoted_bytes = V64(24), control->freed_bytes = V64(25);
 }
 
 static void control(void **state)
@@ -131,7 +133,8 @@ static void control(void **state)
         { 56, 8, V64(4) }, { 64, 4, V32(5) }, { 128, 4, V32(6) }, { 132, 4, V32(7) }, { 136, 8, V64(8) }, { 192, 4, V32(9) },
         { 196, 4, V32(10) }, { 200, 4, V32(11) }, { 256, 4, V32(12) }, { 320, 4, V32(13) }, { 324, 4, V32(14) }, { 328, 4, V32(15) },
         { 332, 4, V32(18) }, { 336, 8, 6561792 }, { 344, 8, 6561792 + 8392704 }, { 352, 8, 6561792 + 8392704 + 8192 },
-        { 360, 8, V64(16) }, { 368, 8, V64(17) },
+        { 360, 8, V64(16) }, { 368, 8, V64(17) }, { 384, 8, V64(19) }, { 392, 8, V64(20) }, { 400, 8, V64(21) }, { 408, 8, V64(22) },
+        { 416, 8, V64(23) }, { 424, 8, V64(24) }, { 432, 8, V64(25) },
     };
     assert_int_equal(sizeof control, 512);
     mm_control_init(&control, &spec);

@@ -52,6 +52,9 @@ MORPH_ABI void *mph_alloc(MorphContext *context, size_t size, MorphTypeInfo *typ
 MORPH_ABI void mph_gc_push_root(MorphContext *context, void **slot);
 MORPH_ABI void mph_gc_pop_roots(MorphContext *context, int count);
 
+/* How many are on it now: for tests and for looking at a program. No part of the older interface. */
+MORPH_ABI int mph_gc_root_depth(MorphContext *context);
+
 /* Collects everything, now. */
 MORPH_ABI void mph_gc_collect(MorphContext *context);
 

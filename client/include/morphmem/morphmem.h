@@ -14,6 +14,12 @@
  *      morph_native_leave(): a thread that does neither holds up every collection of its heap.
  *   4. What refers to an object is aligned to 8 bytes and holds 0 or the address that an allocation returned, nothing else.
  *
+ * A heap that was opened with no_moving asks none of this. Its objects stay where they are; what keeps one alive is any word that points to it, into it
+ * or right behind it: on the stacks and in the registers of attached threads, in the program's static data, in frames, variables and handles, and
+ * in fields that types call references. Threads are stopped by a real-time signal (the last one that nobody has a handler for), wherever they are;
+ * system calls that a handler cuts short whatever SA_RESTART says (nanosleep, poll) may return EINTR. There are no generations: each collection
+ * marks all that lives, so such a heap is for programs where that is little, or that cannot be changed. At most 32 GiB.
+ *
  * Errors: functions that return int return 0 or a negative code of morphmem/error.h; morph_strerror() has its sentence.
  * Functions that return memory return NULL and leave the code in morph_thread_error(). Nothing aborts.
  * Results come through `ret_` arguments, last, and are written on success only.
@@ -81,6 +87,7 @@ typedef struct morph_options {
     const char *socket;             /* the daemon's; default: MORPHMEM_SOCKET, else the system's, else the user's own */
     bool        no_autospawn;       /* fail instead of starting a private daemon for this user */
     uint32_t    timeout_ms;         /* for an answer of the daemon; default 5000 */
+    bool        no_moving;          /* collected modes: objects never move, for code that cannot keep the four rules: see below */
     bool        service_thread;     /* the library starts a hidden thread that calls morph_heap_dispatch(), until morph_heap_close() */
 } morph_options;
 
@@ -102,6 +109,9 @@ MORPH_API morph_options morph_options_auto(void);
 /* 0 while the heap can be used, else why it cannot any more: LOST, CONDEMNED, FORKED, or what kept this process from hearing the daemon
  * (FILES, MEMORY, PROTOCOL). Any thread; no system call. */
 MORPH_API int morph_heap_status(const morph_heap *heap);
+
+/* Is the address in the heap's address space, whatever is there? Any thread; no system call. */
+MORPH_API bool morph_heap_holds(const morph_heap *heap, const void *address);
 
 /* Number of the heap in the daemon, as morphmemctl shows it. */
 MORPH_API uint64_t morph_heap_id(const morph_heap *heap);
@@ -176,6 +186,11 @@ typedef struct morph_heap_stats {
     uint64_t live_bytes;            /* after the last major collection; 0: none yet */
     uint64_t limit_most_bytes;      /* up to which the limit may be raised: the reserve */
     uint64_t limit_needed_bytes;    /* what the last morph_heap_set_limit() would have needed; 0: it did not fail for that */
+    uint64_t pause_ns;              /* of all pauses, and of the longest one */
+    uint64_t pause_max_ns;
+    uint64_t minor_collections, major_collections;      /* compactions are major */
+    uint64_t promoted_objects, promoted_bytes;          /* became old, moved or where they were */
+    uint64_t freed_bytes;           /* by collections, in blocks */
 } morph_heap_stats;
 
 /* What this process knows of its heap without asking. Any thread. */
@@ -209,12 +224,23 @@ typedef struct morph_type_spec {
     uint32_t    element_bytes;      /* repeated part after the fixed one; 0: none */
     morph_refs  element_refs;       /* in each element */
     uint32_t    flags;              /* enum morph_type_flag */
+
+    /* Heaps with no_moving: what another object holds, which only this one knows (an array's elements, a map's entries). That object is raw or
+     * of a conservative type, and is kept alive by this one. */
+    uint32_t    storage_at;         /* where in the fixed part the reference to it is */
+    uint32_t    storage_bytes;      /* of an element of it; 0: there is none */
+    const struct morph_storage_ref *storage_ref;
+    uint32_t    storage_ref_count;  /* at most 16 */
 } morph_type_spec;
+
+/* A reference in each element of the storage, if the 32-bit word at `says` in the fixed part is not 0. */
+typedef struct morph_storage_ref { uint32_t offset, says; } morph_storage_ref;
 
 enum morph_type_flag {
     MORPH_TYPE_WEAK = 1,            /* its references keep nothing alive; they become NULL when their object is gone */
-    MORPH_TYPE_EPHEMERON = 2        /* its references come in pairs, key and value (fixed part and element: an even number each): a value
+    MORPH_TYPE_EPHEMERON = 2,       /* its references come in pairs, key and value (fixed part and element: an even number each): a value
                                      * is kept alive by its key's being alive; both become NULL when the key is gone */
+    MORPH_TYPE_CONSERVATIVE = 4     /* any word of the payload may be a reference; heaps with no_moving only */
 };
 
 #define MORPH_REF_OFFSETS(n, ...) { (const uint32_t[]){ __VA_ARGS__ }, (n) }
@@ -229,6 +255,23 @@ enum morph_type_flag {
 MORPH_API int morph_type_register(morph_heap *heap, const morph_type_spec *spec, morph_type *ret_type);
 
 MORPH_API const char *morph_type_name(morph_type type);
+
+/* What a heap holds of one type. The name is the visitor's until it returns. */
+typedef struct morph_type_count {
+    const char *name;
+    uint32_t    id;                 /* the type's number in the heap, as morphmemctl shows it; 0: raw bytes (morph_new_bytes) */
+    uint64_t    objects;
+    uint64_t    bytes;              /* payloads */
+    uint64_t    held_bytes;         /* with headers and padding */
+} morph_type_count;
+
+typedef void (*morph_type_visitor)(void *argument, const morph_type_count *count);
+
+/* Has the daemon count the objects of the heap, now, and calls `visit` for each registered type (and for raw bytes, if there are any), by number. What is
+ * not yet known to be dead counts; what is in arenas counts by its type, what is in pools does not count. The walk costs the caller its
+ * time and the heap's other threads nothing. `visit` runs on the calling thread once all has come, and may call anything. A safepoint, as
+ * morph_heap_set_limit() is. Any thread. Errors: INVALID, MEMORY, LOST, CONDEMNED, FORKED, TIMEOUT. */
+MORPH_API int morph_heap_types(morph_heap *heap, morph_type_visitor visit, void *argument);
 
 /* ---- Objects --------------------------------------------------------------------------------------------------------- */
 
