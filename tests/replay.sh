@@ -5,7 +5,8 @@
 #   1. all four, everything collected at each epoch or at each few, the young generation in between;
 #   2. the smallest with every kind of root, in every mode, with compaction;
 #   3. under a daemon that collects at every refill and verifies the whole heap around each collection;
-#   4. a client that collects at every allocation, or at every few (MORPH_DEBUG).
+#   4. a client that collects at every allocation, or at every few (MORPH_DEBUG);
+#   5. all four as compiled Morph programs, in heaps of 8 MiB whose objects never move: the programs allocate up to ten times as much.
 #
 # Run by `make check`. By hand, at the top of a build tree, with MORPHMEMD and MORPHMEMCTL set: tests/replay.sh. MORPH_REPLAY_EVERY=1 looks
 # at each epoch of each trace. With MORPH_REPLAY_LIGHT=1, for sanitizers, the lexer has no collections in between (lexer-keep, which is the same
@@ -78,5 +79,32 @@ export MORPHMEM_STRESS
 replay chess --roots visitor
 MORPHMEM_STRESS=$few
 replay torture --every 20
+
+# compiled TRACE ARGUMENT...
+compiled()
+{
+    trace=$data/morph-$1.mtr.xz
+    shift
+    MORPHMEMD=$daemon "$MORPHMEMCTL" run -- tests/clients/replay_morph --trace "$trace" --check "$@" >"$directory/out" 2>"$directory/err" || {
+        failures=$((failures + 1))
+        echo "tests/clients/replay_morph --trace $trace --check $* failed" >&2
+        head -n 20 "$directory/err" >&2
+    }
+}
+
+unset MORPHMEM_STRESS
+MORPHMEM_LIMIT=8M
+export MORPHMEM_LIMIT
+for trace in chess torture lexer lexer-keep; do
+    compiled "$trace"
+    compiled "$trace" --roots pushed --every 10
+done
+for roots in static stack pushed heap interior; do
+    compiled chess --roots "$roots" --collect 1
+    compiled torture --roots "$roots" --collect 20
+done
+compiled torture --untyped --collect 20
+compiled lexer-keep --untyped --every 20
+compiled lexer-keep --instrumented --every 20 --collect 100
 
 [ "$failures" -eq 0 ]

@@ -122,6 +122,22 @@ const struct bench plan[] = {
         .subject = { OURS_ALONE("fragmentation") },
         .metric = { "live_mb", "ratio", "compact_ms", "more_mb", "more_ratio" },
     },
+    {
+        .name = "morph-lexer-keep", .sentence = "a compiled Morph program with 1.9 million small objects; bound 8 MiB, and malloc that never frees",
+        .size = 3664, .size_least = 100, .check = 14891870636,
+        .subject = {
+            { "malloc", "bench-morph-malloc", "lexer-keep", HOST_NONE, NULL, NULL },
+            { "morphmem-morph", "bench-morph", "lexer-keep", HOST_WARM, "MORPHMEM_LIMIT=8M", NULL },
+        },
+        .metric = { "time_ms", "heap_mb", "times_live", "collections", "cpu_s" }, .ratios = 2,
+    },
+    {
+        .name = "conservative", .sentence = "collections of 64 MiB of small objects that never move, without types and with them",
+        .size = 64, .size_least = 4,
+        .subject = { { "morphmem-morph", "bench-morph", "conservative", HOST_WARM, "MORPHMEM_LIMIT=512M", NULL } },
+        .metric = { "untyped_ms", "untyped_mb_s", "untyped_mobjects_s", "untyped_trace_mb_s", "typed_ms", "typed_mb_s", "typed_mobjects_s",
+                    "typed_trace_mb_s" },
+    },
 };
 
 const unsigned plan_count = sizeof plan / sizeof *plan;
