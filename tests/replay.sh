@@ -95,11 +95,11 @@ compiled()
 unset MORPHMEM_STRESS
 MORPHMEM_LIMIT=8M
 export MORPHMEM_LIMIT
-for trace in chess torture lexer lexer-keep; do
-    compiled "$trace"
-    compiled "$trace" --roots pushed --every 10
+for program in chess torture lexer lexer-keep; do
+    compiled "$program"
+    compiled "$program" --roots pushed --every 10
 done
-for roots in static stack pushed heap interior; do
+for roots in stack static pushed heap interior; do
     compiled chess --roots "$roots" --collect 1
     compiled torture --roots "$roots" --collect 20
 done

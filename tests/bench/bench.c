@@ -120,10 +120,10 @@ static void usage_print(FILE *file)
 static void list_print(void)
 {
     for (unsigned i = 0; i < plan_count; i++) {
-        printf("%-10s%s\n%-10ssubjects:", plan[i].name, plan[i].sentence, "");
+        printf("%-18s%s\n%-18ssubjects:", plan[i].name, plan[i].sentence, "");
         for (unsigned s = 0; plan[i].subject[s].name; s++)
             printf(" %s", plan[i].subject[s].name);
-        printf("\n%-10sfigures:", "");
+        printf("\n%-18sfigures:", "");
         for (unsigned m = 0; plan[i].metric[m]; m++)
             printf(" %s", plan[i].metric[m]);
         printf("\n");

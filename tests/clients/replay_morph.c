@@ -3,15 +3,16 @@
  *
  *   replay_morph --trace FILE [--check] [--every N] [--collect N] [--roots KIND] [--untyped] [--instrumented] [--json] [--stats FILE]
  *
- * The root set of the latest epoch and what was allocated since is in variables; where those are is the KIND: `static` memory, the machine
- * `stack`, memory of malloc that only `pushed` roots make known, an object of the `heap` without a type, or `interior`: static memory, but
- * the variables refer to the middle of the objects. Besides, roots are pushed and popped as the program did, those that it left on
- * the stack for ever included; with --instrumented each epoch is a function that takes them along at its end.
+ * The root set of the latest epoch and what was allocated since is in variables; where those are is the KIND: the machine `stack`, as in compiled
+ * programs; `static` memory; memory of malloc that only `pushed` roots make known; an object of the `heap` without a type; or `interior`:
+ * static memory, but the variables refer to the middle of the objects. Besides, roots are pushed and popped as the program did, those
+ * that it left on the stack for ever included; with --instrumented each epoch is a function that takes them along at its end.
  * References are stored plainly. The replay's own tables are in malloc memory and hold the complements of addresses, so that they
  * keep nothing alive, whoever looks at them.
  *
  * With --check objects have bytes of their own, and at every N-th epoch (1) all that the trace says is alive is compared with a shadow, byte
- * by byte, references included. --collect N: everything is collected at every N-th epoch, before. --untyped: all types are NULL.
+ * by byte, references included. --collect N: everything is collected at every N-th epoch, before, and with --check as much garbage is made
+ * as fills the heap. --untyped: all types are NULL.
  * Without --check only the time is of interest. Bounds and modes are set by the environment (MORPHMEM_LIMIT, MORPHMEM_MODE).
  *
  * Exit status: 0 all is as the trace says, 1 it is not, 2 wrong usage. One thread. */
@@ -27,12 +28,14 @@
 #include "tests/lib/own_heap.h"
 
 #define VARIABLES_MAX  8192u
+#define GARBAGE_BYTES  32u
+#define GARBAGE_TOTAL  (8u << 20)       /* as much as the bounds that this is run with: every hole is filled */
 #define TEMPORARIES    32u              /* variables that are pushed again and again, as those of a few functions are */
 
 struct MorphContext { void *anything[8]; };
 
-enum kind { KIND_STATIC, KIND_STACK, KIND_PUSHED, KIND_HEAP, KIND_INTERIOR, KIND_COUNT };
-static const char *const kind_name[KIND_COUNT] = { "static", "stack", "pushed", "heap", "interior" };
+enum kind { KIND_STACK, KIND_STATIC, KIND_PUSHED, KIND_HEAP, KIND_INTERIOR, KIND_COUNT };
+static const char *const kind_name[KIND_COUNT] = { "stack", "static", "pushed", "heap", "interior" };
 
 struct options {
     const char *trace, *stats;
@@ -80,6 +83,12 @@ static uint64_t now_ns(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* The collector looks at this: its stores are not to be left out or put off, though nothing here reads them. */
+static void memory_show(void *memory)
+{
+    __asm__ volatile("" : : "r"(memory) : "memory");
 }
 
 /* ---- Objects ---- */
@@ -202,6 +211,14 @@ static void dead_forget(struct player *player, uint32_t name)
     player->entry[name] = (struct entry){ 0 };
 }
 
+/* Everything is collected; and what was taken for dead has something else in its place, so that a comparison sees it. */
+static void heap_collect(struct player *player)
+{
+    mph_gc_collect(&player->context);
+    for (uint32_t i = 0; player->options->check && i < GARBAGE_TOTAL / GARBAGE_BYTES; i++)
+        memset(mph_alloc(&player->context, GARBAGE_BYTES, &mph_ti_raw), 0xa5, GARBAGE_BYTES);
+}
+
 static void epoch_play(struct player *player, uint32_t number)
 {
     static const struct moves_epoch first;
@@ -216,7 +233,7 @@ static void epoch_play(struct player *player, uint32_t number)
     for (uint32_t i = before->dead_end; i < epoch->dead_end; i++)
         dead_forget(player, moves->dead[i]);
     if (options->collect && number % options->collect == 0)
-        mph_gc_collect(&player->context);
+        heap_collect(player);
     if (options->check && number % options->every == 0)
         heap_check(player);
 }
@@ -242,8 +259,8 @@ static void variables_begin(struct player *player, void **on_stack)
 static __attribute__((noinline)) void trace_play(struct player *player)
 {
     void *on_stack[VARIABLES_MAX] = { NULL };
-    __asm__ volatile("" : : "r"(on_stack) : "memory");          /* it is looked at by others: not to be left out */
     variables_begin(player, on_stack);
+    memory_show(player->variable);
     uint64_t start_ns = now_ns();
     for (uint32_t i = 0; i < player->moves.epochs; i++) {
         if (player->options->instrumented)
@@ -255,7 +272,7 @@ static __attribute__((noinline)) void trace_play(struct player *player)
         player->depth = 0;
     }
     player->wall_ns = now_ns() - start_ns;
-    __asm__ volatile("" : : "r"(on_stack) : "memory");
+    memory_show(on_stack);              /* until here */
 }
 
 static void player_begin(struct player *player)
@@ -355,7 +372,7 @@ int main(int argc, char **argv)
 {
     struct options options = { .every = 1 };
     if (!options_parse(&options, argc, argv)) {
-        fprintf(stderr, "usage: replay_morph --trace FILE [--check] [--every N] [--collect N] [--roots static|stack|pushed|heap|interior] "
+        fprintf(stderr, "usage: replay_morph --trace FILE [--check] [--every N] [--collect N] [--roots stack|static|pushed|heap|interior] "
                         "[--untyped] [--instrumented] [--json] [--stats FILE]\n");
         return 2;
     }

@@ -31,6 +31,12 @@ static void *memory_check(void *memory)
     return memory ? memory : (die("out of memory"), NULL);
 }
 
+/* The collector looks at this: its stores are not to be left out or put off, though nothing here reads them. */
+static void memory_show(void *memory)
+{
+    __asm__ volatile("" : : "r"(memory) : "memory");
+}
+
 static int double_compare(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -48,8 +54,10 @@ static double median(double *value, unsigned count)
 #define VARIABLES_MAX 1024u
 #define TEMPORARIES   32u
 
-/* The program's variables; and by name the complements of addresses, in malloc memory, where nobody looks for references. */
-static void *root_variable[VARIABLES_MAX], *fresh_variable[VARIABLES_MAX], *temporary_variable[TEMPORARIES];
+/* The program's variables, on the machine stack, as those are that compiled programs push. */
+struct variables { void *root[VARIABLES_MAX], *fresh[VARIABLES_MAX], *temporary[TEMPORARIES]; };
+
+/* By name the complements of addresses, in malloc memory, where nobody looks for references. */
 static MorphTypeInfo *type_info[STEPS_TYPES_MAX];
 static uint64_t *hidden;
 
@@ -72,12 +80,12 @@ static void object_write(void *object, uint32_t bytes, uint16_t stamp)
         *(uint16_t *)object = stamp;
 }
 
-static void allocs_play(const struct moves *moves, uint32_t from, uint32_t to, uint32_t *depth)
+static void allocs_play(const struct moves *moves, struct variables *variables, uint32_t from, uint32_t to, uint32_t *depth)
 {
     for (uint32_t i = from; i < to; i++) {
         const struct moves_alloc *alloc = &moves->alloc[i];
         for (uint32_t k = 0; k < alloc->push; k++)
-            mph_gc_push_root(&context, &temporary_variable[(*depth)++ % TEMPORARIES]);
+            mph_gc_push_root(&context, &variables->temporary[(*depth)++ % TEMPORARIES]);
         uint32_t pop = alloc->pop < *depth ? alloc->pop : *depth;
         if (pop)
             mph_gc_pop_roots(&context, (int)pop);
@@ -86,29 +94,32 @@ static void allocs_play(const struct moves *moves, uint32_t from, uint32_t to, u
         if (is_stamped(alloc, moves))
             object_write(object, alloc->bytes, stamp_of(alloc, moves));
         hidden[alloc->name] = ~(uint64_t)object;
-        fresh_variable[i - from] = object;
-        temporary_variable[i % TEMPORARIES] = object;
+        variables->fresh[i - from] = object;
+        variables->temporary[i % TEMPORARIES] = object;
     }
 }
 
-static void epochs_play(const struct moves *moves, uint32_t epochs)
+static __attribute__((noinline)) void epochs_play(const struct moves *moves, uint32_t epochs)
 {
     const struct moves_epoch zero = { 0 }, *before = &zero;
     uint32_t depth = 0;
+    struct variables variables = { .root = { NULL } };
+    memory_show(&variables);
     for (uint32_t e = 0; e < epochs; e++) {
         const struct moves_epoch *epoch = &moves->epoch[e];
-        allocs_play(moves, before->alloc_end, epoch->alloc_end, &depth);
+        allocs_play(moves, &variables, before->alloc_end, epoch->alloc_end, &depth);
         for (uint32_t i = before->store_end; i < epoch->store_end; i++) {
             const struct moves_store *store = &moves->store[i];
             ((uint64_t *)~hidden[store->object])[store->word] = store->target == MOVES_NONE ? store->value : ~hidden[store->target];
         }
         for (uint32_t i = before->root_end; i < epoch->root_end; i++)
-            root_variable[i - before->root_end] = (void *)~hidden[moves->root[i]];
+            variables.root[i - before->root_end] = (void *)~hidden[moves->root[i]];
         for (uint32_t i = epoch->root_end - before->root_end; i < moves->roots_most; i++)
-            root_variable[i] = NULL;
-        memset(fresh_variable, 0, (epoch->alloc_end - before->alloc_end) * sizeof *fresh_variable);
+            variables.root[i] = NULL;
+        memset(variables.fresh, 0, (epoch->alloc_end - before->alloc_end) * sizeof(void *));
         before = epoch;
     }
+    memory_show(&variables);
 }
 
 /* What is alive is what was written there: a sum of it, and the number of objects. */
@@ -264,6 +275,7 @@ static uint64_t collect_time(uint64_t live_bytes, bool typed, const struct names
     double ms[ROUNDS];
     uint64_t heap;
     uint32_t trees = 0;
+    memory_show(tree);
     mph_init_memory(&context);
     for (; lot.bytes < live_bytes && trees < TREES_MAX; trees++)
         tree[trees] = tree_new(&lot, TREE_DEPTH);
