@@ -130,6 +130,20 @@ static int on_module(struct dl_phdr_info *info, size_t size, void *argument)
     return 1;
 }
 
+bool morph_thread_sees(const morph_thread *public_thread, const void *address)
+{
+    const struct morph__thread *thread = morph__thread_of(public_thread);
+    const char *at = address;
+    if (!thread || !thread->stack_end)
+        return false;
+    if (at >= thread->stack_low && at < thread->stack_end)
+        return true;
+    for (uint32_t i = 0; i < statics.count; i++)
+        if (at >= statics.range[i].from && at < statics.range[i].to)
+            return true;
+    return false;
+}
+
 /* ---- The signal ---- */
 
 static void stop_here(void)

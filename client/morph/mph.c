@@ -119,27 +119,12 @@ static void on_thread_end(void *mine)
 
 static void end_key_make(void) { end_error = pthread_key_create(&end_key, on_thread_end); }
 
-static void stack_find(struct mph_thread *mine)
-{
-    pthread_attr_t attributes;
-    void *low;
-    size_t bytes;
-    if (pthread_getattr_np(pthread_self(), &attributes))
-        return;                         /* then every slot is looked at */
-    if (pthread_attr_getstack(&attributes, &low, &bytes) == 0) {
-        mine->stack_low = low;
-        mine->stack_end = (char *)low + bytes;
-    }
-    pthread_attr_destroy(&attributes);
-}
-
 struct mph_thread *mph__attach(void)
 {
     struct mph_thread *mine = calloc(1, sizeof *mine);
     pthread_once(&end_once, end_key_make);
     if (!mine || end_error)
         mph__fail("cannot attach a thread", MORPH_EMEMORY);
-    stack_find(mine);
     pthread_mutex_lock(&lock);
     if (!process.heap)
         heap_open();

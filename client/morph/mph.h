@@ -21,7 +21,7 @@ struct mph_type {
 };
 #define MPH_ANY_SIZE SIZE_MAX
 
-/* An address that was pushed as a root and is not on its thread's machine stack, which is looked through anyway. */
+/* An address that was pushed as a root and is neither on its thread's machine stack nor in static data, which are looked through anyway. */
 struct mph_outside { void **slot; uint64_t depth; uintptr_t frame; };
 /* One block, so that a signal finds the old one or the new one. */
 struct mph_outsides { uint32_t count, room; struct mph_outside at[]; };
@@ -35,7 +35,6 @@ struct mph_thread {
     morph_heap   *heap;
     struct mph_type near[MPH_TYPES_NEAR];       /* types that it allocated lately, by address */
     uint64_t     objects, bytes;        /* allocated; read by others */
-    char        *stack_low, *stack_end;
 
     uint64_t     depth;                 /* of the root stack */
     struct mph_outsides *outsides;

@@ -1,8 +1,8 @@
 /* mph_root.c — the root stack of a compiled Morph program, most of which need not be kept.
  *
  * Such programs push addresses of their variables, and the pops stand behind the return, so they never run. But the machine stack is looked through
- * from end to end: a slot on it is covered while its frame lives, and means nothing afterwards. So a push of one counts, and no more. What is
- * kept is a slot anywhere else: in an object, in static data, in memory of malloc. It may be stale too: what it holds is judged like any word, and
+ * from end to end: a slot on it is covered while its frame lives, and means nothing afterwards. So is static data. A push of such a slot counts, and
+ * no more. What is kept is a slot anywhere else: in an object, in memory of malloc. It may be stale too: what it holds is judged like any word, and
  * memory that is no longer there is not touched.
  * A program that was compiled with -finstrument-functions tells us of each entry and exit; the depth of an entry is restored at its exit, as the
  * pops would have done. Without that, slots in objects are dropped when there are many and the function that pushed them has returned:
@@ -19,6 +19,7 @@
 
 #define OUTSIDES_FIRST 64u
 #define ENTRIES_FIRST  256u
+#define READ_AT_ONCE   64u
 
 #define BEFORE_SIGNALS() __asm__ volatile("" ::: "memory")
 
@@ -76,7 +77,7 @@ void mph_gc_push_root(MorphContext *context, void **slot)
     uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
     (void)context;
     uint64_t depth = me->depth++;
-    if ((char *)slot >= me->stack_low && (char *)slot < me->stack_end)
+    if (morph_thread_sees(me->thread, slot))
         return;
     if (!me->outsides || me->outsides->count == me->outsides->room)
         outsides_renew(me, frame);
@@ -100,25 +101,32 @@ int mph_gc_root_depth(MorphContext *context)
     return (int)mph__me()->depth;
 }
 
-/* What a slot holds; NULL if it is not there any more. */
-static void *slot_read(const struct mph_thread *me, void **slot)
+/* What some slots hold; NULL where memory is no longer there. */
+static void slots_read(const struct mph_outside *outside, uint32_t count, void **ret_value)
 {
-    void *value = NULL;
-    struct iovec to = { &value, sizeof value }, from = { slot, sizeof value };
-    if (morph_heap_holds(me->heap, slot))
-        return *(void *volatile *)slot;
-    if (process_vm_readv(getpid(), &to, 1, &from, 1, 0) < 0 && errno != EFAULT)
-        value = *(void *volatile *)slot;                /* a sandbox forbids to ask */
-    return value;
+    struct iovec to = { ret_value, 0 }, from[READ_AT_ONCE];
+    memset(ret_value, 0, count * sizeof *ret_value);
+    for (uint32_t i = 0; i < count; i++)
+        from[i] = (struct iovec){ outside[i].slot, sizeof(void *) };
+    for (uint32_t done = 0; done < count;) {
+        to = (struct iovec){ ret_value + done, (count - done) * sizeof *ret_value };
+        ssize_t r = process_vm_readv(getpid(), &to, 1, from + done, count - done, 0);
+        if (r < 0 && errno != EFAULT)
+            ret_value[done] = *(void *volatile *)outside[done].slot;    /* a sandbox forbids to ask */
+        done += r > 0 ? (uint32_t)r / sizeof *ret_value : 1;
+    }
 }
 
 void mph__roots_visit(void *thread, morph_root_report report, void *to)
 {
     const struct mph_thread *me = thread;
     const struct mph_outsides *outsides = me->outsides;
-    for (uint32_t i = 0; outsides && i < outsides->count; i++) {
-        void *value = slot_read(me, outsides->at[i].slot);
-        report(to, &value);
+    void *value[READ_AT_ONCE];
+    for (uint32_t i = 0, count; outsides && i < outsides->count; i += count) {
+        count = outsides->count - i < READ_AT_ONCE ? outsides->count - i : READ_AT_ONCE;
+        slots_read(outsides->at + i, count, value);
+        for (uint32_t k = 0; k < count; k++)
+            report(to, &value[k]);
     }
 }
 

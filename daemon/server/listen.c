@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,8 @@
 #include "proto/packet.h"
 
 #define ACCEPTS_A_TURN 64
+#define LOCK_TRIES     100u         /* while another daemon may be ending, */
+#define LOCK_TRY_MS    20           /* so long each */
 
 static int from_systemd(void)
 {
@@ -76,7 +79,7 @@ static int lock_path(void)
         log_error("listen", "%s cannot be made: %s", lock, strerror(errno));
         return -1;
     }
-    while (flock(server.lock_fd, LOCK_EX | LOCK_NB) < 0) {
+    for (unsigned try = 0; flock(server.lock_fd, LOCK_EX | LOCK_NB) < 0; try++) {
         if (errno != EWOULDBLOCK || flock(server.lock_fd, LOCK_SH) < 0) {       /* waits while another daemon starts */
             log_error("listen", "%s cannot be locked: %s", lock, strerror(errno));
             return -1;
@@ -87,6 +90,11 @@ static int lock_path(void)
             return 1;
         }
         flock(server.lock_fd, LOCK_UN);         /* the other one ended: try to be the one */
+        if (try == LOCK_TRIES) {
+            log_error("listen", "a morphmemd that runs has locked %s, but %s does not lead to it: was the socket removed? End that daemon first", lock, server.path);
+            return -1;
+        }
+        (void)poll(NULL, 0, LOCK_TRY_MS);
     }
     return 0;
 }

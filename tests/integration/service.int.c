@@ -29,6 +29,15 @@ static int socket_at(const char *name, int type)
     return fd;
 }
 
+static int socket_of(const char *path)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
 static void config_write(const char *text)
 {
     char path[96];
@@ -98,6 +107,29 @@ static uint64_t config_value_of(const char *name)
     return value;
 }
 
+/* A cleaner of temporary files, say, has removed the socket of a daemon that runs: another one must not wait for it for ever. */
+static void a_daemon_whose_socket_is_gone(void **state)
+{
+    char option[112];
+    int status;
+    struct test_daemon *daemon = test_daemon_start(NULL);
+    snprintf(option, sizeof option, "--socket=%s", daemon->socket);
+    assert_int_equal(unlink(daemon->socket), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int log = open(daemon->log, O_WRONLY | O_APPEND);
+        dup2(log, 2);
+        execl(test_daemon_program(), "morphmemd", option, (char *)NULL);
+        _exit(99);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    assert_true(test_daemon_logged(daemon, "was the socket removed?"));
+    int again = socket_of(daemon->socket);              /* for its end, which sees to it */
+    test_daemon_stop(daemon);
+    close(again);
+}
+
 static void under_systemd(void **state)
 {
 #ifndef HAVE_SYSTEMD
@@ -150,7 +182,7 @@ static void under_systemd(void **state)
 int main(void)
 {
     const struct CMUnitTest cases[] = {
-        test_case(under_systemd),
+        test_case(under_systemd), test_case(a_daemon_whose_socket_is_gone),
     };
     return test_run(cases);
 }

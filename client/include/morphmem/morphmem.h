@@ -207,6 +207,10 @@ MORPH_API int morph_thread_detach(morph_thread *thread);
 /* Why the last allocation of this thread returned NULL; 0 if none has. */
 MORPH_API int morph_thread_error(const morph_thread *thread);
 
+/* In a heap with no_moving: is what lies at `address` looked through anyway, being on this thread's machine stack or in the program's static data?
+ * False elsewhere. The calling thread's own. */
+MORPH_API bool morph_thread_sees(const morph_thread *thread, const void *address);
+
 MORPH_API morph_heap *morph_thread_heap(const morph_thread *thread);
 
 /* ---- Types ----------------------------------------------------------------------------------------------------------- */
