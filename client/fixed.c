@@ -30,8 +30,11 @@
 
 __thread struct morph__here morph__here;
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;         /* sets the next two */
+static pthread_once_t once = PTHREAD_ONCE_INIT;         /* sets what follows */
 static int stop_signal;
+static pthread_key_t end_key;
+static bool end_key_made;
+static void on_thread_end(void *unused);
 static struct { uint32_t count; struct range { const char *from, *to; } range[RANGES_MAX]; } statics;
 
 /* ---- Reporting ---- */
@@ -156,10 +159,12 @@ static void stop_here(void)
 void morph__stop_noted(void)
 {
     int error = errno;
-    morph__here.inside++;
-    morph__here.noted = 0;
-    stop_here();
-    morph__here.inside--;
+    do {
+        morph__here.inside++;
+        morph__here.noted = 0;
+        stop_here();
+        morph__here.inside--;
+    } while (morph__here.noted);        /* another stop, asked for while we came out of this one */
     errno = error;
 }
 
@@ -196,6 +201,7 @@ static void on_stop(int number, siginfo_t *info, void *argument)
 
 static void process_prepare(void)
 {
+    end_key_made = pthread_key_create(&end_key, on_thread_end) == 0;
     (void)dl_iterate_phdr(on_module, NULL);
     struct sigaction now, ours = { .sa_sigaction = on_stop, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK };
     sigemptyset(&ours.sa_mask);
@@ -317,6 +323,14 @@ static void orphans_free(void)
     }
 }
 
+static void on_thread_end(void *unused)
+{
+    (void)unused;
+    morph__inside_begin();
+    orphans_free();
+    morph__inside_end();
+}
+
 int morph__fixed_attach(struct morph__thread *thread)
 {
     int r = statics_attach(thread->heap);
@@ -330,6 +344,8 @@ int morph__fixed_attach(struct morph__thread *thread)
     thread->here_next = morph__here.thread;
     morph__here.thread = thread;
     morph__inside_end();
+    if (end_key_made)
+        (void)pthread_setspecific(end_key, thread);
     return 0;
 }
 

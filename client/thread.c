@@ -38,7 +38,7 @@ static int attach(struct morph_heap *heap, struct morph__thread *thread)
     thread->heap = heap;
     thread->slot = slot_claim(heap, &thread->index);
     if (thread->slot) {
-        thread->slot->tid = (uint32_t)syscall(SYS_gettid);
+        mm_store_relaxed(&thread->slot->tid, (uint32_t)syscall(SYS_gettid));
         thread->slot->client_word = (uintptr_t)thread;
         thread->slot->card_base = (uintptr_t)mm_control_cards(heap->control, heap->control->slot_count, heap->control->space_count) -
                                   ((uintptr_t)heap->base >> MM_CARD_SHIFT);
