@@ -106,6 +106,7 @@ void morph__thread_detach_quiet(struct morph__thread *thread)
         }
     slot->client_word = 0;
     morph__unlock(heap);
+    mm_store_relaxed(&slot->ambiguous_count, 0);                /* the next owner's roots are not these */
     bool ours = !thread->stack_end || morph__fixed_detach(thread);
     (void)mm_xchg_seq_cst(&slot->state, MM_SLOT_FREE);          /* pairs with the next owner's compare-and-swap */
     morph__roots_free(thread);
