@@ -9,6 +9,8 @@
 #include "daemon/gc/trace.h"
 #include "shm/ring.h"
 
+#define HOLE_FETCH_BYTES 512u           /* ahead of a walk from header to header: it waits for nothing else */
+
 static uint8_t *cards(const struct gc *gc) { return mm_control_cards(gc->heap->control, gc->heap->slot_count, gc->heap->space_count); }
 
 void gc_cards_fill(struct gc *gc, uint32_t block, uint32_t blocks, uint8_t value)
@@ -163,17 +165,20 @@ void remset_forget(struct gc *gc)
 static uint32_t hole_walk(struct gc *gc, const struct gc_grant *grant, uint32_t at, uint32_t end)
 {
     struct gc_block *side = gc_block(gc, grant->block);
+    const char *block = gc->heap->view.base + gc_off(grant->block);
+    uint32_t types = gc->type_count, from = at;
+    bool marking = gc->mark_state != MARK_NONE;
     while (at < end) {
-        uint64_t word0 = trace_header(gc, gc_off(grant->block) + at), extent = mm_object_extent(mm_header_bytes(word0));
+        uint64_t word0 = mm_load_relaxed((const uint64_t *)(block + at)), extent = mm_object_extent(mm_header_bytes(word0));
         if (!(mm_header_flags(word0) & MM_BORN))
             break;
-        if (extent > end - at || mm_header_type(word0) >= gc->type_count) {
+        if (UNLIKELY(extent > end - at || mm_header_type(word0) >= types)) {
             mm_store_relaxed(&gc->lie, "what it put into an old block makes no sense");
             break;
         }
+        __builtin_prefetch(block + at + HOLE_FETCH_BYTES);
         gc_bit_set(side->start, at / MM_GRANULE_BYTES);
-        side->used_bytes += (uint32_t)extent;
-        if (gc->mark_state != MARK_NONE) {              /* born since the marking began: alive (R2) */
+        if (marking) {                  /* born since the marking began: alive (R2) */
             gc_bit_set(side->mark, at / MM_GRANULE_BYTES);
             gc_bits_set(side->line_mark, at / MM_LINE_BYTES, (at + (uint32_t)extent - 1) / MM_LINE_BYTES + 1);
             side->live_bytes += (uint32_t)extent;
@@ -181,6 +186,7 @@ static uint32_t hole_walk(struct gc *gc, const struct gc_grant *grant, uint32_t 
         }
         at += (uint32_t)extent;
     }
+    side->used_bytes += at - from;
     return at;
 }
 
