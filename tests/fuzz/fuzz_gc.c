@@ -147,7 +147,7 @@ static void types_register(struct hostile *h)
 static void hostile_open(struct hostile *h)
 {
     morph_heap_stats stats;
-    child_check_int(morph_heap_open(&h->heap, &(morph_options){ .name = "hostile", .mode = MORPH_RUNTIME, .limit_bytes = 8 * MiB,
+    child_check_int(morph_heap_open(&h->heap, &(morph_options){ .name = "hostile", .mode = MORPH_RUNTIME, .no_moving = pick(&h->random, 3) == 0, .limit_bytes = 8 * MiB,
                                     .young_min_bytes = 128 * KiB, .no_autospawn = true, .timeout_ms = 300 }), 0);
     types_register(h);
     child_check_int(morph_thread_attach(h->heap, &h->me), 0);
