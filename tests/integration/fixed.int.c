@@ -302,6 +302,8 @@ static void threads_are_stopped_wherever_they_are(void **state)
 /* All that were there when it was stored have been stopped since before: in a blocking call. */
 static void what_a_thread_leaves_in_static_data_is_known(void **state)
 {
+    if (test_thread_sanitized())
+        test_skip("ThreadSanitizer holds back the signals that stop threads");
     struct world *w = world_open(8 * MiB);
     morph_native_enter(w->me);
     struct helper *h = helper_start(w, leave_behind, false);
