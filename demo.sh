@@ -102,7 +102,7 @@ build()
     cd "$build_dir"
     [ -e Makefile ] || logged "$tree_dir/configure" --quiet
     logged make -j"$(nproc)" all
-    logged make -j"$(nproc)" tests/clients/replay tests/clients/lua_host
+    logged make -j"$(nproc)" tests/clients/replay tests/clients/replay_morph tests/clients/lua_host
 }
 
 # ---- Programs
@@ -176,6 +176,9 @@ compare()
     compare_row arena-typed "morphmem arena, all of it typed"
 }
 
+# figure_of KEY: of the statistics that the Morph program wrote at its end.
+figure_of() { sed -n "s/^ *\"$1\": \([0-9]*\),*$/\1/p" "$work_dir/morph.json"; }
+
 compare_row()
 {
     awk -v name="$2" -v ms="$(figure "$1" wall_ms)" -v mb="$(figure "$1" peak_mb)" \
@@ -223,6 +226,13 @@ client_end lexer 0
 client_end lua 0
 client_end grow 1
 explain "The lexer and the first Lua ended well; the second Lua ended in its error, as it should."
+
+headline "A compiled Morph program, unmodified"
+explain "The lexer as its compiler emits it, without barriers and with roots that are never popped, linked with libmorphmem-morph and bounded to 8 MiB."
+export MORPHMEM_LIMIT=8M MORPH_MEM_STATS="$work_dir/morph.json"
+show "$build_dir/tests/clients/replay_morph" --trace "$trace"
+unset MORPHMEM_LIMIT MORPH_MEM_STATS
+explain "$(figure_of gc_count) collections, of $(figure_of gc_pause_avg_us) us on average; $(figure_of total_allocated) bytes were allocated, $(figure_of peak_live) alive at most."
 
 headline "Against malloc"
 explain "The lexer's trace once more: the median time of five runs, and the most memory that each took from the system."

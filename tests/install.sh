@@ -38,6 +38,14 @@ END
 cc -std=gnu11 -Wall -Wextra -Werror v2.c -o v2 $(pkg-config --cflags --libs morphmem-morph)
 "$prefix/bin/morphmemctl" run -- ./v2 >v2.out 2>&1 && grep -q '^=== Morph Memory V2 Statistics ===$' v2.out || { cat v2.out >&2; exit 1; }
 
+# A compiled program of the Morph language: its own declarations, nothing of ours but the library.
+mkdir tests
+ln -s "$sources" tests/clients
+# shellcheck disable=SC2046
+cc -std=gnu11 -O2 -I. "$sources"/morph/*.c -o morph $(pkg-config --libs morphmem-morph) -pthread
+MORPHMEM_LIMIT=8M MORPH_MEM_STATS=morph.json "$prefix/bin/morphmemctl" run -- ./morph strings >morph.out 2>&1 || { cat morph.out >&2; exit 1; }
+grep -q '"gc_count": [1-9]' morph.json
+
 "$prefix/bin/morphmemd" --config "$prefix/etc/morphmem/morphmemd.conf" --print-config >config
 grep -q '^pool_min = 8M$' config
 
