@@ -227,7 +227,7 @@ static void hello_expecting(uint64_t version, uint64_t layout, bool open, int ex
     assert_int_equal(answer.seq, 9);
     if (expected == 0) {
         assert_int_equal(answer.id, WIRE_WELCOME);
-        assert_int_equal(wire_u64(&answer.body, "features"), 0);            /* bits that both know, and there are none yet */
+        assert_int_equal(wire_u64(&answer.body, "features"), 1);            /* bits that both know: heaps without moving */
     } else {
         assert_int_equal(answer.id, WIRE_ERROR);
         assert_int_equal(wire_u64(&answer.body, "error"), -expected);

@@ -229,7 +229,9 @@ static void threads_waits_and_spaces_are_summed(void **state)
         mm_control_slot(control, i)->waits = 3;
         mm_control_slot(control, i)->wait_ns = 500;
     }
+    mm_control_slot(control, 0)->state = MM_SLOT_NATIVE;   /* no thread's: static data */
     mm_control_slot(control, 1)->state = MM_SLOT_NATIVE;
+    mm_control_slot(control, 1)->tid = 4711;
     arena(0, 0), arena(1, 0);
     space(2)->kind = MM_SPACE_POOL;
     space(3)->kind = 99;
@@ -433,6 +435,7 @@ static void counts_of_slots_and_spaces_are_bounded(void **state)
     place.heap->control->spaces_high = UINT32_MAX;
     arena(MM_SPACES - 1, 0);
     mm_control_slot(place.heap->control, 1)->state = UINT32_MAX;
+    mm_control_slot(place.heap->control, 1)->tid = UINT32_MAX;
     count(1000);
     assert_int_equal(census.threads, 1);
     assert_int_equal(census.arenas, 1);

@@ -106,13 +106,13 @@ static const struct golden goldens[] = {
     {{.id = 1, .seq = 2,                        /* every field: more than fit the short head of a map */
       .as.hello = {.version = 1, .features = 0, .layout = 2, .program = "p", .open = true, .mode = 3, .name = "n", .limit_bytes = 1,
                    .reserve_bytes = 2, .client_base = 3, .gc_start_bytes = 4, .pause_target_us = 5, .threads = 6,
-                   .young_min_bytes = 0x200000, .young_max_bytes = 0x100000000, .promotion_age = 15}},
-     BYTES("\x93\x01\x02\xde\x00\x10"
+                   .young_min_bytes = 0x200000, .young_max_bytes = 0x100000000, .promotion_age = 15, .no_moving = true}},
+     BYTES("\x93\x01\x02\xde\x00\x11"
            "\xa7" "version" "\x01" "\xa8" "features" "\x00" "\xa6" "layout" "\x02" "\xa7" "program" "\xa1" "p" "\xa4" "open" "\xc3"
            "\xa4" "mode" "\x03" "\xa4" "name" "\xa1" "n" "\xab" "limit_bytes" "\x01" "\xad" "reserve_bytes" "\x02"
            "\xab" "client_base" "\x03" "\xae" "gc_start_bytes" "\x04" "\xaf" "pause_target_us" "\x05" "\xa7" "threads" "\x06"
            "\xaf" "young_min_bytes" "\xce\x00\x20\x00\x00" "\xaf" "young_max_bytes" "\xcf\x00\x00\x00\x01\x00\x00\x00\x00"
-           "\xad" "promotion_age" "\x0f")},
+           "\xad" "promotion_age" "\x0f" "\xa9" "no_moving" "\xc3")},
     {{.id = 2, .seq = 1, .as.welcome = {.version = 1, .features = 0, .daemon_pid = 4711}},
      BYTES("\x93\x02\x01\x83" "\xa7" "version" "\x01" "\xa8" "features" "\x00" "\xaa" "daemon_pid" "\xcd\x12\x67")},
     {{.id = 2, .seq = 1,
@@ -138,6 +138,10 @@ static const struct golden goldens[] = {
            "\xad" "element_bytes" "\x10" "\xac" "element_refs" "\x92\x00\x08")},
     {{.id = 6, .seq = 5, .as.type = {.name = "eph", .bytes = 16, .refs = {0, 8}, .refs_count = 2, .flags = 2}},
      BYTES("\x93\x06\x05\x84" "\xa4" "name" "\xa3" "eph" "\xa5" "bytes" "\x10" "\xa4" "refs" "\x92\x00\x08" "\xa5" "flags" "\x02")},
+    {{.id = 6, .seq = 6,
+      .as.type = {.name = "map", .bytes = 40, .storage_at = 8, .storage_bytes = 24, .storage_refs = {0, 32, 8, 36}, .storage_refs_count = 4}},
+     BYTES("\x93\x06\x06\x85" "\xa4" "name" "\xa3" "map" "\xa5" "bytes" "\x28" "\xaa" "storage_at" "\x08"
+           "\xad" "storage_bytes" "\x18" "\xac" "storage_refs" "\x94\x00\x20\x08\x24")},
     {{.id = 7, .seq = 4, .as.type_id = {.type = 65535}}, BYTES("\x93\x07\x04\x81" "\xa4" "type" "\xcd\xff\xff")},
     {{.id = 8, .seq = 9, .as.roots = {.slot = 3, .set = 0, .total = 0, .at = 0}},
      BYTES("\x93\x08\x09\x84" "\xa4" "slot" "\x03" "\xa3" "set" "\x00" "\xa5" "total" "\x00" "\xa2" "at" "\x00")},
