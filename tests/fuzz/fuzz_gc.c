@@ -32,10 +32,12 @@ struct hostile {
     morph_heap        *heap;
     morph_thread      *me;
     morph_type         node, vector, weak, pair, lists;
+    morph_type         raw, owner;          /* heaps without moving; else NULL */
     struct mm_control *control;
     char              *base;
     uint32_t           slots, spaces;
     uint64_t           mapped_bytes;        /* at the beginning: what comes later is not touched */
+    bool               no_moving;
     atomic_bool        over;
 };
 
@@ -142,12 +144,19 @@ static void types_register(struct hostile *h)
     };
     for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++)
         child_check_int(morph_type_register(h->heap, &all[i].spec, all[i].type), 0);
+    if (!h->no_moving)
+        return;
+    static const morph_storage_ref says[] = { { 0, 8 }, { 8, 12 } };
+    child_check_int(morph_type_register(h->heap, &(morph_type_spec){ .name = "raw", .element_bytes = 1, .flags = MORPH_TYPE_CONSERVATIVE }, &h->raw), 0);
+    child_check_int(morph_type_register(h->heap, &(morph_type_spec){ .name = "owner", .bytes = 24, .storage_bytes = 24, .storage_ref = says,
+                                                                     .storage_ref_count = 2 }, &h->owner), 0);
 }
 
 static void hostile_open(struct hostile *h)
 {
     morph_heap_stats stats;
-    child_check_int(morph_heap_open(&h->heap, &(morph_options){ .name = "hostile", .mode = MORPH_RUNTIME, .no_moving = pick(&h->random, 3) == 0, .limit_bytes = 8 * MiB,
+    h->no_moving = pick(&h->random, 3) == 0;
+    child_check_int(morph_heap_open(&h->heap, &(morph_options){ .name = "hostile", .mode = MORPH_RUNTIME, .no_moving = h->no_moving, .limit_bytes = 8 * MiB,
                                     .young_min_bytes = 128 * KiB, .no_autospawn = true, .timeout_ms = 300 }), 0);
     types_register(h);
     child_check_int(morph_thread_attach(h->heap, &h->me), 0);
@@ -162,6 +171,14 @@ static void hostile_open(struct hostile *h)
 
 static void *object_any(struct hostile *h)
 {
+    if (h->no_moving && pick(&h->random, 3) == 0) {
+        uint32_t *owner = pick(&h->random, 2) ? morph_new(h->me, h->owner) : NULL;
+        if (!owner)
+            return morph_new_array(h->me, h->raw, pick(&h->random, pick(&h->random, 20) ? 400 : 60000));
+        owner[2] = (uint32_t)pick(&h->random, 2);
+        owner[3] = (uint32_t)pick(&h->random, 2);
+        return owner;
+    }
     switch (pick(&h->random, 8)) {
     case 0:  return morph_new_array(h->me, h->vector, pick(&h->random, 100));
     case 1:  return morph_new_array(h->me, h->vector, pick(&h->random, 10) ? pick(&h->random, 100) : 2000 + pick(&h->random, 8000));
@@ -180,7 +197,7 @@ static void link_some(struct hostile *h, void **root)
     morph_type type = at ? morph_object_type(h->heap, at) : NULL;
     if (!type || bytes < 16)
         return;
-    uint64_t off = type == h->lists ? 8 : type == h->vector || type == h->weak ? pick(&h->random, bytes / 8) * 8 : 0;
+    uint64_t off = type == h->lists ? 8 : type == h->vector || type == h->weak || type == h->raw ? pick(&h->random, bytes / 8) * 8 : 0;
     morph_store(h->me, at, (char *)at + off, to);
 }
 
