@@ -346,6 +346,10 @@ int morph__fixed_attach(struct morph__thread *thread)
     morph__inside_end();
     if (end_key_made)
         (void)pthread_setspecific(end_key, thread);
+    sigset_t ours;                      /* threads that handle no signals are often started with all of them blocked */
+    sigemptyset(&ours);
+    sigaddset(&ours, stop_signal);
+    (void)pthread_sigmask(SIG_UNBLOCK, &ours, NULL);
     return 0;
 }
 

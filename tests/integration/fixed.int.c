@@ -201,6 +201,9 @@ static void *wait_in_read(void *argument)
     struct helper *h = argument;
     morph_thread *me;
     char byte;
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);           /* as threads often do that are to hear of no signal */
     if (morph_thread_attach(h->w->heap, &me) < 0)
         return NULL;
     struct pair *volatile kept = pair_numbered(me, h->w, 4711);
