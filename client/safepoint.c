@@ -22,7 +22,7 @@ static bool daemon_gone(struct morph_heap *heap)
     struct pollfd gone = { .fd = heap->socket, .events = POLLRDHUP };
     uint32_t condemned = mm_load_relaxed(&heap->control->condemned);
     if (condemned || poll(&gone, 1, 0) > 0)
-        mm_store_relaxed(&heap->status, condemned ? -MORPH_ECONDEMNED : -MORPH_ELOST);
+        morph__lose(heap, condemned ? MORPH_ECONDEMNED : MORPH_ELOST);
     return morph__status(heap) < 0;
 }
 
