@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "client/morph/environment.h"
 #include "client/morph/mph.h"
@@ -33,9 +34,17 @@ static int end_error;
 
 /* ---- Failing ---- */
 
+/* Under no lock of ours: what is written at exit takes it. The first thread that fails ends the program; exit(3) is not for two at once. */
 void mph__fail(const char *what, int error)
 {
+    static int ending;
+    static _Thread_local bool mine;
     fprintf(stderr, "morphmem: %s: %s\n", what, morph_strerror(error));
+    if (mine)
+        _exit(1);                       /* something that runs at exit has failed in turn */
+    while (__atomic_exchange_n(&ending, 1, __ATOMIC_RELAXED))
+        (void)pause();
+    mine = true;
     exit(1);
 }
 
@@ -78,19 +87,18 @@ static void on_exit_now(void)
 
 /* ---- Heap and threads ---- */
 
-static void heap_open(void)
+/* Under the lock. 0, or a negative code. */
+static int heap_open(const morph_options *options)
 {
-    morph_options options = { .mode = MORPH_RUNTIME, .no_moving = true };
-    int r = morph__environment(&options);
+    int r = morph_heap_open(&process.heap, options);
     if (r < 0)
-        exit(1);                        /* it has said why */
-    if ((r = morph_heap_open(&process.heap, &options)) < 0)
-        mph__fail("cannot open a heap", r);
-    process.mode = options.mode;
+        return r;
+    process.mode = options->mode;
     if (morph__debug_wanted())
-        fprintf(stderr, "morphmem: heap %llu, mode %s\n", (unsigned long long)morph_heap_id(process.heap), morph__mode_name(options.mode));
+        fprintf(stderr, "morphmem: heap %llu, mode %s\n", (unsigned long long)morph_heap_id(process.heap), morph__mode_name(options->mode));
     if (morph__stats_wanted())
         morph__stats_at_exit(on_exit_now);
+    return 0;
 }
 
 /* Under the lock. */
@@ -123,18 +131,22 @@ struct mph_thread *mph__attach(void)
 {
     struct mph_thread *mine = calloc(1, sizeof *mine);
     pthread_once(&end_once, end_key_make);
+    morph_options options = { .mode = MORPH_RUNTIME, .no_moving = true };
     if (!mine || end_error)
         mph__fail("cannot attach a thread", MORPH_EMEMORY);
+    if (morph__environment(&options) < 0)
+        exit(1);                        /* it has said why */
     pthread_mutex_lock(&lock);
-    if (!process.heap)
-        heap_open();
-    int r = morph_thread_attach(process.heap, &mine->thread);
-    if (r < 0)
-        mph__fail("cannot attach a thread", r);
-    mine->heap = process.heap;
-    mine->next = process.threads;
-    process.threads = mine;
+    int r = process.heap ? 0 : heap_open(&options);
+    bool open = r == 0;
+    if (open && (r = morph_thread_attach(process.heap, &mine->thread)) == 0) {
+        mine->heap = process.heap;
+        mine->next = process.threads;
+        process.threads = mine;
+    }
     pthread_mutex_unlock(&lock);
+    if (r < 0)
+        mph__fail(open ? "cannot attach a thread" : "cannot open a heap", r);
     (void)morph_thread_on_roots(mine->thread, mph__roots_visit, mine);
     if (pthread_setspecific(end_key, mine))
         mph__fail("cannot attach a thread", MORPH_EMEMORY);

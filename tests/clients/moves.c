@@ -249,7 +249,7 @@ static int edge_compare(const void *a, const void *b)
     return (x->slot > y->slot) - (x->slot < y->slot);
 }
 
-/* The raw block of an array or a map is nobody's, for now. */
+/* An array or a map lets go of its raw block. */
 static int owner_leave(struct decoder *decoder, const struct known *known)
 {
     struct known *data = data_of(decoder, known);

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <morphmem/morph-abi.h>
 #include <morphmem/morph-mem.h>
 
 #include "tests/lib/client.h"
@@ -864,10 +865,52 @@ static void a_heap_tells_what_lives_in_it(void **state)
     test_daemon_stop(daemon);
 }
 
+static void *crowd_member(void *unused)
+{
+    mph_init_memory(NULL);
+    pause();
+    return unused;
+}
+
+/* More threads of a compiled program (this one, started with a path and a word) than its heap has slots for: the sentence, the statistics and the
+ * end, and no wait for ever. */
+static int crowd(const char *path)
+{
+    pthread_t thread;
+    setenv("MORPH_MEM_STATS", path, 1);
+    alarm(60);                          /* 142 instead of 1 */
+    mph_init_memory(NULL);
+    for (unsigned i = 0; i < 70; i++)
+        child_check_int(pthread_create(&thread, NULL, crowd_member, NULL), 0);
+    pause();
+    return 98;
+}
+
+static int exec_crowd(void *path, struct test_parent parent)
+{
+    (void)parent;
+    execl("/proc/self/exe", "morph_mem.int", path, "crowd", (char *)NULL);
+    return 99;
+}
+
+static void a_failure_ends_a_compiled_program(void **state)
+{
+    if (test_thread_sanitized())
+        test_skip("ThreadSanitizer complains of threads that are left at the end");
+    struct test_daemon *daemon = test_daemon_start(NULL);
+    char path[128];
+    snprintf(path, sizeof path, "%s/crowd.json", daemon->dir);
+    assert_int_equal(test_child_run((uid_t)-1, exec_crowd, path), 1);
+    assert_int_equal(access(path, R_OK), 0);
+    test_daemon_stop(daemon);
+}
+
 int main(int count, char **argument)
 {
     if (count == 2)
         return exiting(argument[1]);
+    if (count == 3)
+        return crowd(argument[1]);
     const struct CMUnitTest cases[] = {
         test_case(every_preset_is_a_heap_of_its_mode),
         test_case(what_fits_this_machine_is_a_heap_too),
@@ -891,6 +934,7 @@ int main(int count, char **argument)
         test_case(a_forked_child_has_no_context),
         test_case(a_lost_daemon_is_an_error),
         test_case(a_heap_tells_what_lives_in_it),
+        test_case(a_failure_ends_a_compiled_program),
     };
     return test_run(cases);
 }
