@@ -140,8 +140,8 @@ struct morph__root_set {
     void   **object;                    /* the caller's array */
 };
 
-/* Where a thread may put old objects: one block, hole by hole. */
-struct morph__holes { char *block; uint64_t free[4]; uint32_t line; };
+/* Where a thread may put old objects: a block, hole by hole, and behind it the rest of its cell, whose blocks are a hole each. */
+struct morph__old { char *block; uint32_t hole; uint32_t rest; };
 
 struct morph__thread {
     struct morph__thread *next;
@@ -157,9 +157,9 @@ struct morph__thread {
     /* Collected heaps. What lies in the next three lines is the daemon's again after a collection (safepoint.c). */
     struct mm_cell  stash[MM_RING_CELLS];       /* cells that came while another kind was waited for */
     uint32_t        stash_count;
-    uint32_t        young_next, young_rest, old_next, old_rest;         /* blocks left of the last cell of each kind */
+    uint32_t        young_next, young_rest;     /* blocks left of the last cell */
     bool            young_zeroed;       /* of that cell */
-    struct morph__holes holes;          /* of the block that the old cursor is in */
+    struct morph__old old[2];           /* of the old cursor; heaps without moving: of the young one, for longer objects (nursery.c) */
     uint32_t        epoch;              /* of the stop word, when it last went on */
     uint32_t        native;             /* depth of morph_native_enter() */
     void         ***variable;           /* morph_root_push() */
@@ -240,7 +240,10 @@ MORPH_HIDDEN void morph__touch(const struct morph_heap *heap, const char *at, ui
 MORPH_HIDDEN void morph__overwritten_log(struct morph__thread *thread, const void *value);
 MORPH_HIDDEN void morph__strong_again(morph_thread *thread, const void *value);
 MORPH_HIDDEN int morph__young_refill(struct morph__thread *thread, uint64_t extent);
-MORPH_HIDDEN int morph__old_refill(struct morph__thread *thread, uint64_t extent);
+/* Memory for the old cursor, or, `longer`, for that of longer objects. */
+MORPH_HIDDEN int morph__old_refill(struct morph__thread *thread, uint64_t extent, bool longer);
+/* The daemon has taken back what the thread had not yet begun. */
+MORPH_HIDDEN void morph__grants_forget(struct morph__thread *thread);
 MORPH_HIDDEN int morph__large_obtain(struct morph__thread *thread, uint64_t extent, char **ret_at);
 MORPH_HIDDEN int morph__cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want, uint32_t min, struct mm_cell *ret_cell);
 MORPH_HIDDEN void morph__stash(struct morph__thread *thread, const struct mm_cell *cell);

@@ -1,13 +1,14 @@
 /* nursery.c — memory of a collected heap for a thread's cursors: young blocks, holes of old blocks, large objects (door: shm/ring.h; other
  * side: daemon/gc/grant.c).
  *
- * A cell brings a few young blocks, or old blocks with a map of their free lines; the thread takes them one after the other by itself. While
+ * A cell brings a few young blocks, or old blocks with the first of their holes; the thread takes them one after the other by itself. While
  * it waits for one kind of cell it may meet others: they are stashed, and what does not fit is dropped, since the next collection takes
  * every cell back that its thread has begun but not put anything into.
  * Every wait is a safepoint. The thread's own. */
 #include <string.h>
 
 #include "client/internal.h"
+#include "shm/hole.h"
 
 /* ---- Cells ---- */
 
@@ -51,11 +52,12 @@ static int cell_check(struct morph__thread *thread, const struct mm_cell *cell)
     return r < 0 ? morph__status(thread->heap) : 0;
 }
 
-static int cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want, uint32_t min, struct mm_cell *ret_cell)
+/* `exact`: only what comes in answer will do. */
+static int cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want, uint32_t min, bool exact, struct mm_cell *ret_cell)
 {
     struct mm_slot *slot = thread->slot;
     uint32_t left, asked = 0;
-    bool ahead = kind == MM_GRANT_YOUNG || kind == MM_GRANT_OLD;        /* these may come, or have come, without being asked for */
+    bool ahead = !exact && (kind == MM_GRANT_YOUNG || kind == MM_GRANT_OLD);    /* these may come, or have come, without being asked for */
     if (ahead && stash_take(thread, kind, ret_cell))
         return 0;
     for (int r = morph__status(thread->heap); ; r = morph__status(thread->heap)) {
@@ -97,7 +99,7 @@ static int cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want
 
 int morph__cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want, uint32_t min, struct mm_cell *ret_cell)
 {
-    int r = cell_await(thread, kind, want, min, ret_cell);
+    int r = cell_await(thread, kind, want, min, false, ret_cell);
     if (r == 0 && kind != MM_REQUEST_COLLECT)
         morph__relieved(thread->heap);          /* however the cell came: asked for, ahead, or stashed */
     return r;
@@ -135,64 +137,69 @@ int morph__young_refill(struct morph__thread *thread, uint64_t extent)
     return 0;
 }
 
-/* ---- Old ---- */
+/* ---- Old ----
+ *
+ * Where objects never move all of them are old, and an object that does not fit the hole at hand would leave it, and all that are too short for it, unused. So
+ * longer objects have a cursor of their own, which is the young one, since nothing is young there (overflow allocation: Blackburn and McKinley, "Immix", PLDI 2008). */
 
-/* The next hole of the thread's old block with room for `extent`; false: none left. */
-static bool hole_next(struct morph__thread *thread, uint64_t extent)
+static struct morph_bump *old_bump(struct morph__thread *thread, bool longer)
 {
-    struct morph__holes *holes = &thread->holes;
     morph_thread *shared = (morph_thread *)thread->slot;
-    uint32_t line = holes->line;
-    while (holes->block && line < MM_BLOCK_LINES) {
-        if (!(holes->free[line / 64] >> line % 64 & 1)) {
-            line++;
-            continue;
+    return longer ? &shared->young : &shared->old;
+}
+
+static void old_begin(struct morph__thread *thread, struct morph__old *old, uint32_t block, uint32_t hole)
+{
+    old->block = thread->heap->base + ((uint64_t)block << MM_BLOCK_SHIFT);
+    old->hole = hole;
+    morph__touch(thread->heap, old->block, 1);
+}
+
+/* The next hole with room for `extent`; false: none left. */
+static bool hole_next(struct morph__thread *thread, uint64_t extent, bool longer)
+{
+    struct morph__old *old = &thread->old[longer];
+    struct morph_bump *bump = old_bump(thread, longer);
+    while (old->hole || old->rest) {
+        if (!old->hole) {
+            old->rest--;
+            old_begin(thread, old, morph__block_of(thread->heap, old->block) + 1, MM_HOLE_BLOCK);
         }
-        uint32_t end = line;
-        while (end < MM_BLOCK_LINES && holes->free[end / 64] >> end % 64 & 1)
-            end++;
-        if ((uint64_t)(end - line) * MM_LINE_BYTES >= extent) {
-            shared->old = (struct morph_bump){ holes->block + line * MM_LINE_BYTES, holes->block + end * MM_LINE_BYTES };
-            holes->line = end;
+        uint32_t hole = old->hole;
+        char *at = old->block + mm_hole_off(hole);
+        uint64_t next = mm_load_relaxed((const uint64_t *)at);
+        old->hole = mm_hole_follows(hole, next) ? (uint32_t)next : 0;
+        if (mm_hole_bytes(hole) >= extent) {
+            mm_fence_release();         /* pairs with grant_walk_ahead(): who sees an object here sees those in the holes before */
+            *bump = (struct morph_bump){ at, at + mm_hole_bytes(hole) };
             return true;
         }
-        line = end;
     }
-    holes->block = NULL;
-    shared->old = (struct morph_bump){ NULL, NULL };
+    *bump = (struct morph_bump){ NULL, NULL };
     return false;
 }
 
-static void old_begin(struct morph__thread *thread, uint32_t block, const uint8_t *free_lines)
-{
-    thread->holes.block = thread->heap->base + ((uint64_t)block << MM_BLOCK_SHIFT);
-    thread->holes.line = 0;
-    if (free_lines)
-        memcpy(thread->holes.free, free_lines, sizeof thread->holes.free);
-    else
-        memset(thread->holes.free, 0xff, sizeof thread->holes.free);
-    morph__touch(thread->heap, thread->holes.block, 1);
-}
-
-int morph__old_refill(struct morph__thread *thread, uint64_t extent)
+int morph__old_refill(struct morph__thread *thread, uint64_t extent, bool longer)
 {
     struct mm_cell cell;
+    if (hole_next(thread, extent, longer))
+        return 0;
     morph_poll((morph_thread *)thread->slot);
     morph__types_refresh(thread->heap);         /* no collection need come for a long time: hear here that a type is young again */
-    while (!hole_next(thread, extent)) {
-        if (thread->old_rest) {
-            thread->old_rest--;
-            old_begin(thread, thread->old_next++, NULL);
-            continue;
-        }
-        int r = morph__cell_await(thread, MM_GRANT_OLD, 1, (uint32_t)extent, &cell);
+    do {
+        int r = cell_await(thread, MM_GRANT_OLD, 1, (uint32_t)extent, longer, &cell);
         if (r < 0)
             return r;
-        old_begin(thread, cell.block, cell.free_lines);
-        thread->old_next = cell.block + 1;
-        thread->old_rest = cell.count - 1;
-    }
+        morph__relieved(thread->heap);
+        old_begin(thread, &thread->old[longer], cell.block, cell.hole);
+        thread->old[longer].rest = cell.count - 1;
+    } while (!hole_next(thread, extent, longer));
     return 0;
+}
+
+void morph__grants_forget(struct morph__thread *thread)
+{
+    thread->stash_count = thread->young_rest = thread->old[0].rest = thread->old[1].rest = 0;
 }
 
 /* ---- Large ---- */

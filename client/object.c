@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "client/internal.h"
+#include "shm/hole.h"
 #include "shm/object.h"
 
 static struct morph_bump *bump_of(struct morph__thread *thread, int which)
@@ -71,6 +72,9 @@ static void stress(struct morph__thread *thread)
 static void *collected_new(struct morph__thread *thread, uint64_t header, uint64_t extent, int which)
 {
     struct morph_bump *bump = bump_of(thread, which);
+    bool longer = thread->heap->no_moving && extent > MM_HOLE_SMALL_BYTES && extent > (uint64_t)(bump->limit - bump->cursor);
+    if (longer)
+        bump = bump_of(thread, 0);
     if (thread->heap->stress)
         stress(thread);
     if (extent > MM_LARGE_BYTES) {
@@ -84,7 +88,7 @@ static void *collected_new(struct morph__thread *thread, uint64_t header, uint64
     for (void *object; ;) {
         if ((object = morph_bump_object(bump, header, extent)))
             return object;
-        int r = which ? morph__old_refill(thread, extent) : morph__young_refill(thread, extent);
+        int r = which ? morph__old_refill(thread, extent, longer) : morph__young_refill(thread, extent);
         if (r < 0)
             return morph__thread_fail(thread, r);
     }

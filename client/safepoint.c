@@ -80,7 +80,7 @@ void morph__enter(struct morph__thread *thread, enum mm_slot_state state)
 void morph__leave(struct morph__thread *thread)
 {
     while (leave(thread)) {
-        thread->stash_count = thread->young_rest = thread->old_rest = 0;        /* the daemon took the rest back */
+        morph__grants_forget(thread);
         if (mm_load_relaxed(&thread->heap->control->mapped_chunks) > mm_load_acquire(&thread->heap->mapped_chunks))
             morph__map_promised(thread->heap);
         morph__types_refresh(thread->heap);
@@ -102,7 +102,7 @@ void morph__park(struct morph__thread *thread)
     morph__enter(thread, MM_SLOT_PARKED);
     park_while_stopped(thread);
     if (leave(thread))
-        thread->stash_count = thread->young_rest = thread->old_rest = 0;
+        morph__grants_forget(thread);
     thread->slot->roots_extra_bytes = 0;
     thread->slot->roots_overflow = 0;
 }

@@ -27,6 +27,14 @@
         __atomic_compare_exchange_n((p), &mm_cas_seen, (desired), 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
     })
 
+/* Who acquires a word that is stored after it sees all that was stored before it. ThreadSanitizer knows no fences, and what it looks at has no use for one:
+ * those whom it is meant for are in another process. */
+#ifdef __SANITIZE_THREAD__
+#define mm_fence_release()        __asm__ volatile("" ::: "memory")
+#else
+#define mm_fence_release()        __atomic_thread_fence(__ATOMIC_RELEASE)
+#endif
+
 /* One step of a spin loop: tells the core (and a hypervisor) that this thread waits. */
 static inline void mm_cpu_relax(void)
 {

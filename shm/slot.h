@@ -38,8 +38,8 @@ enum mm_slot_state {
 enum mm_grant {
     MM_GRANT_NONE = 0,
     MM_GRANT_RUN,           /* `count` zeroed blocks for the client to run itself: arenas, pools, thread runs */
-    MM_GRANT_YOUNG,         /* one block with a map of free lines, for young objects */
-    MM_GRANT_OLD,           /* the same for old objects */
+    MM_GRANT_YOUNG,         /* `count` blocks for young objects */
+    MM_GRANT_OLD,           /* `count` blocks, or the holes of one, for old objects */
     MM_GRANT_LARGE,         /* `count` zeroed blocks for one large object */
     MM_GRANT_REFUSED,       /* the answer to a request that cannot be met; `block` is a positive morphmem error number */
     MM_GRANT_DONE,          /* the answer to MM_REQUEST_COLLECT */
@@ -53,22 +53,22 @@ struct mm_cell {
     /*  0 */ uint32_t block;        /* first block, counted from the start of the reserve */
     /*  4 */ uint16_t kind;         /* enum mm_grant */
     /*  6 */ uint16_t zeroed;       /* YOUNG: 1 = all of it is zero, else its thread zeroes each block when it begins it */
-    /*  8 */ uint32_t count;        /* blocks; more than one only where all lines are free */
+    /*  8 */ uint32_t count;        /* blocks; OLD: more than one only where each is one hole */
     /* 12 */ uint32_t seq;          /* the request that it answers; 0: granted ahead */
     /* 16 */ uint32_t epoch;        /* of the stop word when granted */
-    /* 20 */ uint32_t reserved1[3];
-    /* 32 */ uint8_t  free_lines[32];
+    /* 20 */ uint32_t hole;         /* OLD: the first one (hole.h) of each block */
+    /* 24 */ uint32_t reserved1[10];
 };
 _Static_assert(sizeof(struct mm_cell) == 64, "a cell is a cache line");
 _Static_assert(offsetof(struct mm_cell, kind) == 4, "layout v1");
 _Static_assert(offsetof(struct mm_cell, count) == 8, "layout v1");
 _Static_assert(offsetof(struct mm_cell, seq) == 12, "layout v1");
 _Static_assert(offsetof(struct mm_cell, epoch) == 16, "layout v1");
-_Static_assert(offsetof(struct mm_cell, free_lines) == 32, "layout v1");
+_Static_assert(offsetof(struct mm_cell, hole) == 20, "layout v3");
 
 struct mm_slot {
     /* Line 0, client: what the fast paths write. Addresses are the client's. */
-    /*   0 */ uint64_t young_cursor;
+    /*   0 */ uint64_t young_cursor;        /* heaps without moving: of longer old objects */
     /*   8 */ uint64_t young_limit;
     /*  16 */ uint64_t old_cursor;
     /*  24 */ uint64_t old_limit;

@@ -20,21 +20,48 @@
 #define COMPACT_ROUNDS    8u
 #define COMPACT_SLACK     (1u << 20)        /* bytes of blocks that are half full because they were the last ones */
 #define BUSY_FACTOR       20u               /* the nursery grows while collections take more than 1/20 of the time */
-#define FIXED_MORE_LEAST  (1u << 20)        /* what a heap without moving may grow by at least, between two collections: they cost little where little lives */
+#define FIXED_MORE_LEAST  (5u << 18)        /* what a heap without moving may grow by at least, between two collections: they cost little where little lives */
 #define MIB_BLOCKS        ((1u << 20) / MM_BLOCK_BYTES)
 
 /* ---- Tables ---- */
 
+/* Those bits of [from, to) that lie in the word of `from`. */
+static uint64_t word_mask(uint32_t from, uint32_t to)
+{
+    uint64_t above = UINT64_MAX << from % 64;
+    return to - from >= 64 - from % 64 ? above : above & ~(UINT64_MAX << to % 64);
+}
+
 void gc_bits_set(uint64_t *bits, uint32_t from, uint32_t to)
 {
-    for (uint32_t i = from; i < to; i++)
-        gc_bit_set(bits, i);
+    for (; from < to; from = (from / 64 + 1) * 64)
+        bits[from / 64] |= word_mask(from, to);
 }
 
 void gc_bits_clear(uint64_t *bits, uint32_t from, uint32_t to)
 {
-    for (uint32_t i = from; i < to; i++)
-        gc_bit_clear(bits, i);
+    for (; from < to; from = (from / 64 + 1) * 64)
+        bits[from / 64] &= ~word_mask(from, to);
+}
+
+bool gc_bits_run(const uint64_t *bits, uint32_t from, uint32_t *ret_from, uint32_t *ret_to)
+{
+    uint32_t word = from / 64;
+    if (from >= GC_BLOCK_GRANULES)
+        return false;
+    uint64_t set = bits[word] & UINT64_MAX << from % 64;
+    while (!set) {
+        if (++word == GC_BLOCK_GRANULES / 64)
+            return false;
+        set = bits[word];
+    }
+    uint32_t begin = word * 64 + (uint32_t)__builtin_ctzll(set);
+    uint64_t clear = ~bits[word] & UINT64_MAX << begin % 64;
+    while (!clear && ++word < GC_BLOCK_GRANULES / 64)
+        clear = ~bits[word];
+    *ret_from = begin;
+    *ret_to = clear ? word * 64 + (uint32_t)__builtin_ctzll(clear) : GC_BLOCK_GRANULES;
+    return true;
 }
 
 bool gc_start_before(const uint64_t *starts, uint32_t granule, uint32_t *ret_granule)
@@ -537,7 +564,7 @@ static void adapt_promotion(struct gc *gc, uint64_t from_bytes)
     const struct receipt *r = &gc->receipt;
     uint64_t survived = r->copied_bytes + r->promoted_bytes + r->kept_bytes;
     if (r->reason == RECEIPT_NURSERY)           /* others come at moments that say nothing */
-        gc->promote_in_place = from_bytes && survived >= from_bytes / 4 * 3 && gc->old_free_lines * MM_LINE_BYTES < from_bytes &&
+        gc->promote_in_place = from_bytes && survived >= from_bytes / 4 * 3 && gc->old_free_bytes < from_bytes &&
                                heap_limit_left(gc->heap) > gc->heap->limit_blocks / 4;
     else if (gc->judging)
         gc->promote_in_place = false;
@@ -562,6 +589,8 @@ static void publish(struct gc *gc)
     uint32_t high = mm_load_relaxed(&control->slots_high);
     for (uint32_t i = 0; i < high && i < gc->heap->slot_count; i++) {
         struct mm_slot *slot = mm_control_slot(control, i);
+        if (gc->fixed)
+            continue;                   /* objects stay, and cursors too */
         mm_store_relaxed(&slot->young_cursor, 0);
         mm_store_relaxed(&slot->young_limit, 0);
     }
@@ -684,7 +713,7 @@ void gc_abandon(struct gc *gc)
     handshake_resume(gc);
 }
 
-bool gc_background_step(struct gc *gc) { return gc_leftover_step(gc) || mark_step(gc); }
+bool gc_background_step(struct gc *gc) { return gc_leftover_step(gc) || remset_walk_ahead(gc) || mark_step(gc); }
 
 uint64_t gc_due_ns(const struct gc *gc)
 {
@@ -693,6 +722,6 @@ uint64_t gc_due_ns(const struct gc *gc)
 
 uint64_t gc_old_used_bytes(const struct gc *gc)
 {
-    uint64_t bytes = (uint64_t)(gc->old_blocks + gc->large_blocks) << MM_BLOCK_SHIFT, free = gc->old_free_lines * MM_LINE_BYTES;
-    return bytes > free ? bytes - free : 0;
+    uint64_t bytes = (uint64_t)(gc->old_blocks + gc->large_blocks) << MM_BLOCK_SHIFT;
+    return bytes > gc->old_free_bytes ? bytes - gc->old_free_bytes : 0;
 }

@@ -93,7 +93,7 @@ static void unlist(struct gc *gc)
             continue;
         }
         gc_flag_clear(gc_block(gc, block), GC_LISTED);
-        gc->old_free_lines -= MM_BLOCK_LINES - lines_taken(gc_block(gc, block));
+        gc->old_free_bytes -= (MM_BLOCK_LINES - lines_taken(gc_block(gc, block))) * MM_LINE_BYTES;
         heap_block_set_state(gc->heap, block, MM_BLOCK_OLD);
     }
     gc->listed_count = left;

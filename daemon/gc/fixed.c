@@ -9,6 +9,8 @@
  * the storage with it and follows what the owner's rule calls a reference. All of the storage, whatever the owner's length says: a thread can be
  * stopped between the store of an element and that of the length. Storage that is met without its owner is followed by its own type.
  * Touches client memory: inside a guard. Threads: one a tracer. */
+#include <string.h>
+
 #include "daemon/gc/trace.h"
 
 #define STORAGE_EXACT_BYTES  (1u << 20)     /* of storage that is followed at once; what is longer is cut into pieces, by its own type */
@@ -48,6 +50,18 @@ uint64_t fixed_object(const struct gc *gc, uint64_t at)
 }
 
 uint64_t fixed_word_object(const struct gc *gc, uint64_t word) { return fixed_object(gc, word - gc->heap->view.client_base - 1); }
+
+void fixed_holes(const struct gc *gc, uint32_t block, uint64_t *ret_holes)
+{
+    const uint64_t *starts = gc_block(gc, block)->start;
+    memset(ret_holes, 0xff, GC_BLOCK_GRANULES / 8);
+    for (uint32_t word = 0; word < GC_BLOCK_GRANULES / 64; word++)
+        for (uint64_t bits = starts[word]; bits; bits &= bits - 1) {
+            uint32_t granule = word * 64 + (uint32_t)__builtin_ctzll(bits);
+            uint64_t extent = mm_object_extent(mm_header_bytes(trace_header(gc, gc_off(block) + granule * MM_GRANULE_BYTES))) / MM_GRANULE_BYTES;
+            gc_bits_clear(ret_holes, granule, extent < GC_BLOCK_GRANULES - granule ? granule + (uint32_t)extent : GC_BLOCK_GRANULES);
+        }
+}
 
 /* ---- Roots ---- */
 

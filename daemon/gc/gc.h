@@ -33,6 +33,7 @@
 #include "daemon/heap/heap.h"
 #include "daemon/heap/job.h"
 #include "daemon/heap/types.h"
+#include "shm/hole.h"
 
 #define GC_BLOCK_GRANULES  (MM_BLOCK_BYTES / MM_GRANULE_BYTES)      /* 4096 */
 #define GC_LINE_GRANULES   (MM_LINE_BYTES / MM_GRANULE_BYTES)       /* 16 */
@@ -59,7 +60,7 @@ enum gc_block_flag {
     GC_UNSWEPT = 4,         /* marked, not yet reclaimed: `mark` says where objects start, and nothing may be put here */
     GC_REGION = 8,          /* a copy region lies in it */
     GC_GRANTED = 16,        /* old, and a thread fills its holes */
-    GC_LISTED = 32,         /* in the list of blocks with free lines */
+    GC_LISTED = 32,         /* in the list of blocks with room */
     GC_RESCAN = 64,         /* marked objects of it were not pushed: the mark stack was full */
     GC_KEEPING = 128        /* one tracer makes its cards CLEAN; GC_KEPT follows */
 };
@@ -105,7 +106,7 @@ struct gc_type {
 /* An old block whose holes a thread has been given. */
 struct gc_grant {
     uint32_t block, slot;
-    uint64_t holes[MM_BLOCK_LINES / 64];
+    uint64_t holes[GC_BLOCK_GRANULES / 64];     /* as they were granted */
     uint32_t walked;                    /* offset in the block: objects below have their start bits */
     uint32_t scanned;                   /* in a pause: where this walk began */
     bool     ended;                     /* in a pause: its thread is done with it */
@@ -197,7 +198,7 @@ struct gc {
     uint32_t young_granted;             /* since the last collection, and not taken back */
     uint32_t survivor_blocks, survivor_max;
     uint32_t old_blocks, large_blocks;
-    uint64_t old_free_lines;            /* in listed blocks, and, as marking found them, in unswept ones */
+    uint64_t old_free_bytes;            /* in listed blocks, and, as marking found them, in unswept ones */
     uint64_t start_blocks;              /* old and large blocks that start the next major collection */
     uint32_t promotion_age, age_now;
     bool     promoted_in_place;         /* this collection does */
@@ -222,11 +223,12 @@ struct gc {
     uint64_t  old_since_bytes;          /* became old since the last marking ended */
 
     /* Old blocks. */
-    uint32_t *listed, listed_count;     /* swept blocks with free lines: the first `crumbs` of them have been passed through by longer objects */
+    uint32_t *listed, listed_count;     /* swept blocks with room: the first `crumbs` of them have been passed through by longer objects */
     uint32_t crumbs;
     uint32_t *unswept, unswept_count;   /* marked blocks not yet reclaimed; a stack */
     struct gc_grant *grant;
     uint32_t  grants, grant_room;
+    bool      walk_ahead;               /* some have come since remset_walk_ahead() */
     uint32_t *dirty_chunk, *dirty_chunk_spare;  /* chunks that have carried cards; `chunk_dirty` says which are in it */
     uint32_t  dirty_chunks;
     uint8_t  *chunk_dirty;
@@ -333,7 +335,7 @@ void gc_help_init(unsigned workers, gc_lend *lend);
 bool gc_help_pending(const struct gc *gc);
 
 /* Has the heap something for gc_background_step() to do? */
-static inline bool gc_left_over(const struct gc *gc) { return gc->samples || gc->unswept_count || gc->mark_state == MARK_ON; }
+static inline bool gc_left_over(const struct gc *gc) { return gc->samples || gc->unswept_count || gc->walk_ahead || gc->mark_state == MARK_ON; }
 
 static inline bool gc_in_pause(const struct gc *gc) { return gc->phase > GC_STOPPING; }
 
@@ -363,6 +365,8 @@ static inline void gc_flag_set(struct gc_block *side, uint8_t flag) { __atomic_f
 static inline void gc_flag_clear(struct gc_block *side, uint8_t flag) { __atomic_fetch_and(&side->flags, (uint8_t)~flag, __ATOMIC_RELAXED); }
 void gc_bits_set(uint64_t *bits, uint32_t from, uint32_t to);           /* [from, to) */
 void gc_bits_clear(uint64_t *bits, uint32_t from, uint32_t to);
+/* The first run of set bits at or behind `from`, of a bit a granule of a block; false: none. */
+bool gc_bits_run(const uint64_t *bits, uint32_t from, uint32_t *ret_from, uint32_t *ret_to);
 
 /* Where objects of an old block start. */
 static inline const uint64_t *gc_starts(const struct gc_block *side) { return side->flags & GC_UNSWEPT ? side->mark : side->start; }
@@ -373,7 +377,7 @@ bool gc_start_before(const uint64_t *starts, uint32_t granule, uint32_t *ret_gra
 /* The card bytes of a block become `value`. */
 void gc_cards_fill(struct gc *gc, uint32_t block, uint32_t blocks, uint8_t value);
 
-/* Bytes of old blocks and large objects, less the free lines that are known. */
+/* Bytes of old blocks and large objects, less what is known to be free in them. */
 uint64_t gc_old_used_bytes(const struct gc *gc);
 
 /* ---- grant.c ---- */
@@ -384,8 +388,11 @@ int gc_grant(struct gc *gc, uint32_t slot, uint32_t kind, uint32_t want, uint32_
 /* A cell for objects ahead of need; false: not now. */
 bool gc_grant_ahead(struct gc *gc, uint32_t slot, struct mm_cell *ret_cell);
 
-/* What objects are granted as: young memory, where there are generations. */
-static inline enum mm_grant gc_grant_kind(const struct gc *gc) { return gc->fixed ? MM_GRANT_OLD : MM_GRANT_YOUNG; }
+/* After such a request, is more of the same worth granting ahead? Young memory is; where there is none, old memory for small objects. */
+static inline bool gc_ahead_follows(const struct gc *gc, uint32_t kind, uint32_t min)
+{
+    return gc->fixed ? kind == MM_GRANT_OLD && min <= MM_HOLE_SMALL_BYTES : kind == MM_GRANT_YOUNG;
+}
 
 /* Blocks that may still be granted to the client without eating what collections need. */
 uint64_t gc_room_blocks(const struct gc *gc);

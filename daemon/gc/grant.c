@@ -1,7 +1,7 @@
 /* grant.c — memory for the threads of a collected heap, and the moments at which to collect.
  *
  * Young: a few zeroed blocks a cell, until the nursery is full; then a minor collection (or, when the old generation has grown enough, a
- * major one). Old: the holes of a block with free lines, zeroed, or a free block; for pretenured types. Large: a run of blocks.
+ * major one). Old: the holes of a block with room, zeroed, or a free block; for pretenured types. Large: a run of blocks.
  * The limit: what collections need to copy into (one nursery, and a fiftieth of the heap) is not granted. When nothing else is left a request
  * climbs a ladder by itself (gc_at_limit), and its client calls back before it asks once more (DESIGN section 7).
  * Touches client memory: inside a guard. The heap's worker. */
@@ -14,6 +14,7 @@
 
 #define YOUNG_CELL_BLOCKS  4u
 #define OLD_CELL_BLOCKS    4u
+#define HOLE_LEAST_BYTES   32u
 #define IDLE_LEAST_BLOCKS  16u          /* granted since the last marking: less is not worth another */
 
 uint64_t gc_room_blocks(const struct gc *gc)
@@ -88,7 +89,7 @@ bool gc_at_limit(struct gc *gc, uint32_t slot)
     if (end->ladder < 2) {
         /* A minor collection helps if there is something in the nursery, but not for ever: what it promotes fills the holes of the last marking. */
         bool minor = end->ladder == 0 && gc->young_granted > gc->young_blocks / 4 && !old_has_grown(gc);
-        bool holes = gc->mark_state == MARK_NONE && gc->old_free_lines * MM_LINE_BYTES >> MM_BLOCK_SHIFT > gc->heap->limit_blocks / 16;
+        bool holes = gc->mark_state == MARK_NONE && gc->old_free_bytes >> MM_BLOCK_SHIFT > gc->heap->limit_blocks / 16;
         gc_request(gc, minor ? MM_COLLECT_MINOR : holes ? MM_COLLECT_COMPACT : MM_COLLECT_MAJOR, RECEIPT_LIMIT);
         end->ladder = minor ? 1 : holes ? 3 : 2;
         return true;
@@ -139,7 +140,6 @@ static int young_take(struct gc *gc, struct mm_cell *ret_cell)
         gc->young[gc->young_count++] = b;
     gc->young_granted += count;
     *ret_cell = (struct mm_cell){ .block = block, .kind = MM_GRANT_YOUNG, .zeroed = zeroed, .count = count, .epoch = gc->epoch };
-    memset(ret_cell->free_lines, 0xff, sizeof ret_cell->free_lines);
     return 0;
 }
 
@@ -173,6 +173,7 @@ static bool grant_note(struct gc *gc, uint32_t slot, uint32_t block, const uint6
         gc->grant_room = room;
     }
     struct gc_grant *grant = &gc->grant[gc->grants++];
+    gc->walk_ahead = gc->fixed;
     *grant = (struct gc_grant){ .block = block, .slot = slot };
     memcpy(grant->holes, holes, sizeof grant->holes);
     struct gc_block *side = gc_block(gc, block);
@@ -181,28 +182,66 @@ static bool grant_note(struct gc *gc, uint32_t slot, uint32_t block, const uint6
     return true;
 }
 
+/* What may be granted of a block: where objects never move all that lies between them, else whole free lines. */
+static void holes_find(const struct gc *gc, uint32_t block, uint64_t *ret_holes)
+{
+    const struct gc_block *side = gc_block(gc, block);
+    if (gc->fixed) {
+        fixed_holes(gc, block, ret_holes);
+        return;
+    }
+    memset(ret_holes, 0, GC_BLOCK_GRANULES / 8);
+    for (uint32_t line = 0; line < MM_BLOCK_LINES; line++)
+        if (!gc_bit(side->line, line))
+            gc_bits_set(ret_holes, line * GC_LINE_GRANULES, (line + 1) * GC_LINE_GRANULES);
+}
+
+/* Leaves out holes that are too short for any object with a payload. True: one is left that is long enough for `bytes`. */
+static bool holes_choose(uint64_t *holes, uint32_t bytes)
+{
+    bool fits = false;
+    for (uint32_t from, to = 0; gc_bits_run(holes, to, &from, &to);)
+        if ((to - from) * MM_GRANULE_BYTES < HOLE_LEAST_BYTES)
+            gc_bits_clear(holes, from, to);
+        else
+            fits |= (to - from) * MM_GRANULE_BYTES >= bytes;
+    return fits;
+}
+
+/* Zeroes the holes and makes them a chain (shm/hole.h); the first one. */
+static uint32_t holes_chain(const struct gc *gc, uint32_t block, const uint64_t *holes)
+{
+    char *base = gc->heap->view.base + gc_off(block);
+    uint64_t first = 0, *link = &first;
+    for (uint32_t from, to = 0; gc_bits_run(holes, to, &from, &to);) {
+        char *at = base + from * MM_GRANULE_BYTES;
+        memset(at, 0, (to - from) * MM_GRANULE_BYTES);
+        mm_store_relaxed(link, mm_hole_make(from, to - from));
+        link = (uint64_t *)at;
+    }
+    return (uint32_t)first;
+}
+
 /* The holes of a block that has one for `bytes`. 0 and the cell, or -1: there is none. */
 static int holes_take(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)
 {
-    uint32_t block = reclaim_take_listed(gc, bytes, reclaim_fits_lines);
-    if (block == UINT32_MAX)
-        return -1;
-    struct gc_block *side = gc_block(gc, block);
-    uint64_t holes[MM_BLOCK_LINES / 64];
-    for (unsigned i = 0; i < MM_BLOCK_LINES / 64; i++)
-        holes[i] = ~side->line[i];
+    bool fits = !gc->fixed || bytes > MM_HOLE_SMALL_BYTES;
+    uint64_t holes[GC_BLOCK_GRANULES / 64];
+    uint32_t block;
+    do {
+        block = reclaim_take_listed(gc, bytes, fits ? reclaim_fits_lines : reclaim_fits_any);
+        if (block == UINT32_MAX)
+            return -1;
+        holes_find(gc, block, holes);
+    } while (!holes_choose(holes, bytes));              /* all of it is crumbs: not looked at again before the next marking */
     if (!grant_note(gc, slot, block, holes)) {
         reclaim_list(gc, block, false);
         return -1;
     }
     gc->taken_blocks++;
-    for (uint32_t line = 0; line < MM_BLOCK_LINES; line++)
-        if (gc_bit(holes, line))
-            memset(gc->heap->view.base + gc_off(block) + line * MM_LINE_BYTES, 0, MM_LINE_BYTES);
     heap_block_set_state(gc->heap, block, MM_BLOCK_RECYCLABLE);
     heap_block_set_state(gc->heap, block, MM_BLOCK_GRANTED);
-    *ret_cell = (struct mm_cell){ .block = block, .kind = MM_GRANT_OLD, .count = 1, .epoch = gc->epoch };
-    memcpy(ret_cell->free_lines, holes, sizeof ret_cell->free_lines);
+    *ret_cell = (struct mm_cell){ .block = block, .kind = MM_GRANT_OLD, .count = 1, .epoch = gc->epoch, .hole = holes_chain(gc, block, holes) };
     return 0;
 }
 
@@ -219,7 +258,8 @@ static bool major_due(struct gc *gc, uint32_t slot, uint64_t blocks)
 /* Holes for an object of `bytes`, or free blocks. */
 static int old_take(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)
 {
-    static const uint64_t all[MM_BLOCK_LINES / 64] = { UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX };
+    uint64_t all[GC_BLOCK_GRANULES / 64];
+    memset(all, 0xff, sizeof all);
     if (bytes <= MM_LARGE_BYTES && holes_take(gc, slot, bytes, ret_cell) == 0)
         return 0;
     uint32_t block, count, want = gc->fixed && gc->start_blocks < 16 * OLD_CELL_BLOCKS ? 1 : OLD_CELL_BLOCKS;
@@ -232,8 +272,7 @@ static int old_take(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell
         if (!grant_note(gc, slot, b, all))
             return -MORPH_EMEMORY;
     }
-    *ret_cell = (struct mm_cell){ .block = block, .kind = MM_GRANT_OLD, .count = count, .epoch = gc->epoch };
-    memcpy(ret_cell->free_lines, all, sizeof ret_cell->free_lines);
+    *ret_cell = (struct mm_cell){ .block = block, .kind = MM_GRANT_OLD, .count = count, .epoch = gc->epoch, .hole = MM_HOLE_BLOCK };
     return 0;
 }
 
@@ -258,7 +297,7 @@ bool gc_grant_ahead(struct gc *gc, uint32_t slot, struct mm_cell *ret_cell)
     if (gc->phase != GC_IDLE || gc->wanted || CONFIG(stress))
         return false;
     if (gc->fixed)
-        return gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT < gc->start_blocks && old_take(gc, slot, MM_LINE_BYTES, ret_cell) == 0;
+        return gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT < gc->start_blocks && old_take(gc, slot, MM_HOLE_SMALL_BYTES, ret_cell) == 0;
     return gc->young_granted < gc->young_blocks && !mark_assist(gc) && young_take(gc, ret_cell) == 0;
 }
 

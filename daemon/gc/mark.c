@@ -72,7 +72,7 @@ static void logs_forget(struct gc *gc)
 /* ---- The marker ---- */
 
 /* What can be granted or promoted into before the limit: free blocks, and the holes of others. */
-static uint64_t room_blocks(const struct gc *gc) { return gc_room_blocks(gc) + (gc->old_free_lines * MM_LINE_BYTES >> MM_BLOCK_SHIFT); }
+static uint64_t room_blocks(const struct gc *gc) { return gc_room_blocks(gc) + (gc->old_free_bytes >> MM_BLOCK_SHIFT); }
 
 static size_t marked_room(const struct gc *gc) { return (size_t)(gc->heap->limit_blocks * MM_BLOCK_BYTES / 64 / sizeof(uint64_t)) + 4096; }
 

@@ -7,7 +7,7 @@
 
 #include "daemon/gc/trace.h"
 
-#define LIST_LEAST_LINES 8u             /* fewer free lines are not worth a visit */
+#define LIST_LEAST_BYTES 2048u          /* less is not worth a visit */
 #define LIST_LOOKS       16u            /* blocks looked at for a long hole */
 #define FETCH_AHEAD      16u            /* blocks: the memory of their sides is far apart */
 #define KEPT_LOOKS       2u             /* blocks promoted in place that are sampled in the pause */
@@ -20,13 +20,18 @@ static uint32_t free_lines(const struct gc_block *side)
     return MM_BLOCK_LINES - taken;
 }
 
-/* What sweeping the block will find, short of the few lines that are not worth listing. */
-static uint32_t free_lines_unswept(const struct gc_block *side)
+static uint32_t rest(uint32_t bytes) { return bytes < MM_BLOCK_BYTES ? MM_BLOCK_BYTES - bytes : 0; }
+
+/* What is worth granting of the block: between its objects where they never move, else whole lines. */
+static uint32_t free_bytes(const struct gc *gc, const struct gc_block *side) { return gc->fixed ? rest(side->used_bytes) : free_lines(side) * MM_LINE_BYTES; }
+
+/* What sweeping the block will find, short of the little that is not worth listing. */
+static uint32_t free_bytes_unswept(const struct gc *gc, const struct gc_block *side)
 {
     uint32_t taken = 0;
     for (unsigned i = 0; i < MM_BLOCK_LINES / 64; i++)
         taken += (uint32_t)__builtin_popcountll(side->line_mark[i]);
-    return MM_BLOCK_LINES - taken;
+    return rest(gc->fixed ? side->live_bytes : taken * MM_LINE_BYTES);
 }
 
 static bool bits_empty(const uint64_t *bits)
@@ -45,24 +50,24 @@ void reclaim_free_block(struct gc *gc, uint32_t block)
     gc->receipt.freed_bytes += MM_BLOCK_BYTES;
 }
 
-/* ---- Blocks with free lines ---- */
+/* ---- Blocks with room ---- */
 
 void reclaim_list(struct gc *gc, uint32_t block, bool crumbs)
 {
     struct gc_block *side = gc_block(gc, block);
     if (side->flags & (GC_GRANTED | GC_REGION | GC_UNSWEPT | GC_LISTED))
         return;
-    uint32_t lines = free_lines(side);
-    if (lines == MM_BLOCK_LINES && bits_empty(side->start)) {
+    uint32_t free = free_bytes(gc, side);
+    if (free == MM_BLOCK_BYTES && bits_empty(side->start)) {
         gc->old_blocks--;
         reclaim_free_block(gc, block);
         return;
     }
-    if (lines < LIST_LEAST_LINES)
+    if (free < LIST_LEAST_BYTES)
         return;
     heap_block_set_state(gc->heap, block, MM_BLOCK_RECYCLABLE);
     side->flags |= GC_LISTED;
-    gc->old_free_lines += lines;
+    gc->old_free_bytes += free;
     uint32_t at = gc->listed_count++;
     if (crumbs) {
         gc->listed[at] = gc->listed[gc->crumbs];
@@ -82,7 +87,7 @@ static uint32_t unlist(struct gc *gc, uint32_t i)
     }
     gc->listed[i] = gc->listed[--gc->listed_count];
     side->flags &= (uint8_t)~GC_LISTED;
-    gc->old_free_lines -= free_lines(side);
+    gc->old_free_bytes -= free_bytes(gc, side);
     heap_block_set_state(gc->heap, block, MM_BLOCK_OLD);
     return block;
 }
@@ -94,6 +99,14 @@ bool reclaim_fits_lines(const struct gc *gc, uint32_t block, uint64_t extent)
     for (uint32_t line = 0; line < MM_BLOCK_LINES && row < lines; line++)
         row = gc_bit(side->line, line) ? 0 : row + 1;
     return row >= lines;
+}
+
+bool reclaim_fits_any(const struct gc *gc, uint32_t block, uint64_t extent)
+{
+    (void)gc;
+    (void)block;
+    (void)extent;
+    return true;
 }
 
 /* The last one of [from, to) that fits. */
@@ -111,7 +124,7 @@ static uint32_t look(struct gc *gc, uint32_t from, uint32_t to, uint64_t extent,
 uint32_t reclaim_take_listed(struct gc *gc, uint64_t extent, reclaim_fits *fits)
 {
     uint32_t looks = LIST_LOOKS, block;
-    if (extent <= MM_LINE_BYTES && gc->crumbs)
+    if (extent <= MM_LINE_BYTES && gc->crumbs)          /* none where objects never move */
         return unlist(gc, gc->crumbs - 1);
     do {
         block = look(gc, gc->crumbs, gc->listed_count, extent, fits, &looks);
@@ -174,8 +187,10 @@ static void sweep_granted(struct gc *gc, const struct gc_grant *grant)
     struct gc_block *side = gc_block(gc, grant->block);
     memcpy(side->start, side->mark, sizeof side->start);
     memset(side->mark, 0, sizeof side->mark);
-    for (unsigned i = 0; i < MM_BLOCK_LINES / 64; i++)
-        side->line[i] = side->line_mark[i] | grant->holes[i];
+    memcpy(side->line, side->line_mark, sizeof side->line);
+    for (uint32_t line = 0; line < MM_BLOCK_LINES; line++)      /* granted lines are taken lines */
+        if (gc_bit(grant->holes, line * GC_LINE_GRANULES))
+            gc_bit_set(side->line, line);
     memset(side->line_mark, 0, sizeof side->line_mark);
     side->used_bytes = side->live_bytes;
     side->live_bytes = 0;
@@ -184,7 +199,7 @@ static void sweep_granted(struct gc *gc, const struct gc_grant *grant)
 static void sweep_block(struct gc *gc, uint32_t block)
 {
     struct gc_block *side = gc_block(gc, block);
-    gc->old_free_lines -= free_lines_unswept(side);
+    gc->old_free_bytes -= free_bytes_unswept(gc, side);
     if (bits_empty(side->mark)) {
         gc->old_blocks--;
         reclaim_free_block(gc, block);
@@ -217,7 +232,7 @@ void reclaim_begin_sweep(struct gc *gc)
 {
     uint32_t blocks = gc->heap->mapped_chunks * MM_CHUNK_BLOCKS;
     gc->listed_count = gc->crumbs = gc->unswept_count = 0;
-    gc->old_free_lines = 0;
+    gc->old_free_bytes = 0;
     gc->old_live_bytes = gc->old_live_blocks = 0;
     for (uint32_t i = 0; i < gc->grants; i++)
         sweep_granted(gc, &gc->grant[i]);
@@ -234,7 +249,7 @@ void reclaim_begin_sweep(struct gc *gc)
         side->flags = GC_UNSWEPT;
         gc->old_live_bytes += side->live_bytes;
         gc->old_live_blocks += side->live_bytes != 0;
-        gc->old_free_lines += free_lines_unswept(side);
+        gc->old_free_bytes += free_bytes_unswept(gc, side);
         gc->unswept[gc->unswept_count++] = b;
     }
 }

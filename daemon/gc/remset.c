@@ -4,7 +4,7 @@
  * scans the carried cards: one that still refers to a young object afterwards stays carried and DIRTY, any other becomes CLEAN.
  * Invariant outside of pauses: a card of an old block that is DIRTY is carried, or in a log, or covered by an overflow flag.
  * Objects that threads put into old holes themselves are found by walking the holes from where the last walk ended: their initialising
- * stores left no card.
+ * stores left no card. Where all objects are born so most of that is done while threads run ([fixed.walk]).
  * Touches client memory: inside a guard. The heap's worker. */
 #include "daemon/gc/trace.h"
 #include "shm/ring.h"
@@ -161,8 +161,9 @@ void remset_forget(struct gc *gc)
 
 /* ---- Old holes that threads fill ---- */
 
-/* Walks one hole of a grant from `at`, as far as objects have been put there; returns where it stopped. */
-static uint32_t hole_walk(struct gc *gc, const struct gc_grant *grant, uint32_t at, uint32_t end)
+/* Walks one hole of a grant from `at`, as far as objects have been put there; returns where it stopped. `ahead`: their thread runs, and what makes no sense
+ * is judged in the pause. */
+static uint32_t hole_walk(struct gc *gc, const struct gc_grant *grant, uint32_t at, uint32_t end, bool ahead)
 {
     struct gc_block *side = gc_block(gc, grant->block);
     const char *block = gc->heap->view.base + gc_off(grant->block);
@@ -173,7 +174,8 @@ static uint32_t hole_walk(struct gc *gc, const struct gc_grant *grant, uint32_t 
         if (!(mm_header_flags(word0) & MM_BORN))
             break;
         if (UNLIKELY(extent > end - at || mm_header_type(word0) >= types)) {
-            mm_store_relaxed(&gc->lie, "what it put into an old block makes no sense");
+            if (!ahead)
+                mm_store_relaxed(&gc->lie, "what it put into an old block makes no sense");
             break;
         }
         __builtin_prefetch(block + at + HOLE_FETCH_BYTES);
@@ -190,42 +192,41 @@ static uint32_t hole_walk(struct gc *gc, const struct gc_grant *grant, uint32_t 
     return at;
 }
 
-/* Is a thread filling this block, and where? Its limit says which block that is: a cursor at the end of one is at the start of the next, too. */
-static bool filled_by(const struct gc *gc, uint32_t block, const struct mm_slot *slot, uint64_t *ret_cursor)
+/* Is this pair of words a thread's cursor in the block, and where? Its limit says which block that is: a cursor at the end of one is at the start of the next, too. */
+static bool cursor_in(const struct gc *gc, uint32_t block, const uint64_t *cursor, uint32_t *ret_at)
 {
-    uint64_t begin = gc_off(block), end = begin + MM_BLOCK_BYTES, limit;
-    return mm_load_relaxed(&slot->state) != MM_SLOT_FREE && mm_view_off(&gc->heap->view, mm_load_relaxed(&slot->old_limit), &limit) &&
-           limit > begin && limit <= end && mm_view_off(&gc->heap->view, mm_load_relaxed(&slot->old_cursor), ret_cursor) &&
-           *ret_cursor >= begin && *ret_cursor <= end;
+    uint64_t begin = gc_off(block), end = begin + MM_BLOCK_BYTES, limit, at;
+    if (!mm_view_off(&gc->heap->view, mm_load_relaxed(&cursor[1]), &limit) || limit <= begin || limit > end ||
+        !mm_view_off(&gc->heap->view, mm_load_relaxed(&cursor[0]), &at) || at < begin || at > end)
+        return false;
+    *ret_at = (uint32_t)(at - begin);
+    return true;
+}
+
+static bool filled_by(const struct gc *gc, uint32_t block, const struct mm_slot *slot, uint32_t *ret_at)
+{
+    return mm_load_relaxed(&slot->state) != MM_SLOT_FREE &&
+           (cursor_in(gc, block, &slot->old_cursor, ret_at) || (gc->fixed && cursor_in(gc, block, &slot->young_cursor, ret_at)));
 }
 
 /* Walks what is new in a grant. True: its thread is done with it. */
 static bool grant_walk(struct gc *gc, struct gc_grant *grant)
 {
-    uint64_t cursor;
-    bool here = filled_by(gc, grant->block, mm_control_slot(gc->heap->control, grant->slot), &cursor);
-    uint32_t last = here ? (uint32_t)(cursor - gc_off(grant->block)) : MM_BLOCK_BYTES;
-    for (uint32_t line = grant->walked / MM_LINE_BYTES; line < MM_BLOCK_LINES;) {
-        if (!gc_bit(grant->holes, line)) {
-            line++;
-            continue;
-        }
-        if (here && last < line * MM_LINE_BYTES)        /* it has filled the hole before to the last byte, and comes here next */
+    uint32_t last, from, to;
+    bool here = filled_by(gc, grant->block, mm_control_slot(gc->heap->control, grant->slot), &last);
+    while (gc_bits_run(grant->holes, grant->walked / MM_GRANULE_BYTES, &from, &to)) {
+        uint32_t begin = from * MM_GRANULE_BYTES, end = to * MM_GRANULE_BYTES;
+        if (here && last < begin)               /* it has filled the hole before to the last byte, and comes here next */
             return false;
-        uint32_t end = line;
-        while (end < MM_BLOCK_LINES && gc_bit(grant->holes, end))
-            end++;
-        uint32_t from = grant->walked > line * MM_LINE_BYTES ? grant->walked : line * MM_LINE_BYTES;
-        uint32_t to = hole_walk(gc, grant, from, end * MM_LINE_BYTES);
-        uint32_t unused = (to + MM_LINE_BYTES - 1) / MM_LINE_BYTES;
-        if (here && last <= end * MM_LINE_BYTES && last >= line * MM_LINE_BYTES) {      /* the thread is in this hole: go on from here next time */
-            grant->walked = to;
+        uint32_t walked = hole_walk(gc, grant, begin, end, false);
+        if (here && last <= end) {              /* the thread is in this hole: go on from here next time */
+            grant->walked = walked;
             return false;
         }
-        grant->walked = end * MM_LINE_BYTES;
-        if (unused < end)
-            gc_bits_clear(gc_block(gc, grant->block)->line, unused, end);
-        line = end;
+        grant->walked = end;
+        uint32_t unused = (walked + MM_LINE_BYTES - 1) / MM_LINE_BYTES;
+        if (unused < end / MM_LINE_BYTES)
+            gc_bits_clear(gc_block(gc, grant->block)->line, unused, end / MM_LINE_BYTES);
     }
     return true;
 }
@@ -262,12 +263,49 @@ void remset_walk_grants(struct gc *gc)
     }
 }
 
+/* The end, in granules, of the furthest hole with something behind what has been walked; 0: there is none. */
+static uint32_t furthest_begun(const struct gc *gc, const struct gc_grant *grant)
+{
+    const char *base = gc->heap->view.base + gc_off(grant->block);
+    uint32_t furthest = 0;
+    for (uint32_t from, to = grant->walked / MM_GRANULE_BYTES; gc_bits_run(grant->holes, to, &from, &to);)
+        if (mm_header_flags(mm_load_acquire((const uint64_t *)(base + from * MM_GRANULE_BYTES))) & MM_BORN)     /* pairs with the fence in hole_next() */
+            furthest = to;
+    return furthest;
+}
+
+/* What a thread has put into a block while it runs. The furthest hole that is begun comes first: those in front of it, looked at after that, have been left,
+ * and the thread may still come to what is behind ([fixed.walk]; tests/unit/hole_model.c). */
+static void grant_walk_ahead(struct gc *gc, struct gc_grant *grant)
+{
+    uint32_t furthest = furthest_begun(gc, grant);
+    for (uint32_t from, to = grant->walked / MM_GRANULE_BYTES; to < furthest && gc_bits_run(grant->holes, to, &from, &to);) {
+        uint32_t begin = from * MM_GRANULE_BYTES, walked = hole_walk(gc, grant, begin, to * MM_GRANULE_BYTES, true);
+        if (walked > begin)
+            grant->walked = walked;
+    }
+}
+
+bool remset_walk_ahead(struct gc *gc)
+{
+    if (!gc->walk_ahead)
+        return false;
+    gc->walk_ahead = false;
+    trace_types_refresh(gc);
+    for (uint32_t i = 0; i < gc->grants && gc->phase == GC_IDLE; i++) {
+        uint32_t at;
+        if (!in_ring(gc, &gc->grant[i]) && !filled_by(gc, gc->grant[i].block, mm_control_slot(gc->heap->control, gc->grant[i].slot), &at))
+            grant_walk_ahead(gc, &gc->grant[i]);
+    }
+    return true;
+}
+
 /* Scans the objects that the walk has found. */
 static void grant_trace(struct gc *gc, const struct gc_grant *grant)
 {
     const uint64_t *starts = gc_block(gc, grant->block)->start;
     for (uint32_t g = grant->scanned / MM_GRANULE_BYTES; g < grant->walked / MM_GRANULE_BYTES; g++)
-        if (gc_bit(starts, g) && gc_bit(grant->holes, g / (MM_LINE_BYTES / MM_GRANULE_BYTES)))
+        if (gc_bit(starts, g) && gc_bit(grant->holes, g))
             trace_old_object(&gc->tracer[0], gc_off(grant->block) + g * MM_GRANULE_BYTES, 0, UINT64_MAX);
 }
 

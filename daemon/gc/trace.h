@@ -63,6 +63,8 @@ bool trace_mark_alone(struct gc_tracer *tracer, uint64_t off);
 uint64_t fixed_object(const struct gc *gc, uint64_t at);
 /* The same for a word that may be a reference to it, into it, or to the byte behind it. */
 uint64_t fixed_word_object(const struct gc *gc, uint64_t word);
+/* What lies between the objects of an old block: a bit a granule. */
+void fixed_holes(const struct gc *gc, uint32_t block, uint64_t *ret_holes);
 /* Marks what the roots of a stopped thread may mean, all of them ambiguous. `words`: 64-bit ones, in front. */
 void fixed_roots_trace(struct gc *gc, struct mm_slot *slot, uint64_t words);
 /* Calls `visit` with the offset of the byte that each of them means. */
@@ -176,6 +178,7 @@ uint64_t roots_words(const struct mm_slot *slot);       /* 64-bit ones in its ro
 bool roots_fit(struct gc *gc);                  /* no thread said that its roots do not fit */
 void remset_drain(struct gc *gc);               /* card logs to carried cards */
 void remset_walk_grants(struct gc *gc);         /* old holes that threads fill: start bits for what is new (R3) */
+bool remset_walk_ahead(struct gc *gc);          /* heaps without moving, outside of pauses: the same for what they have left; false: nothing to do */
 void remset_trace_grants(struct gc *gc);        /* and its references */
 void remset_end_grants(struct gc *gc);          /* those that nobody fills any more */
 void remset_trace(struct gc *gc);               /* carried cards */
@@ -190,12 +193,13 @@ void reclaim_from_space(struct gc *gc);
 void reclaim_begin_sweep(struct gc *gc);        /* after marking, in the pause */
 bool gc_leftover_step(struct gc *gc);           /* outside of pauses: sampling and sweeping; false: nothing left */
 bool reclaim_sweep_step(struct gc *gc);         /* one block; false: none left */
-/* Has free lines: list it, if it is worth it. `crumbs`: longer objects have passed through it. */
+/* Has room: list it, if it is worth it. `crumbs`: longer objects have passed through it. */
 void reclaim_list(struct gc *gc, uint32_t block, bool crumbs);
 /* A block that has room for `extent` bytes in one place, as `fits` judges; UINT32_MAX: none near. Sweeps if need be. */
 typedef bool reclaim_fits(const struct gc *gc, uint32_t block, uint64_t extent);
 uint32_t reclaim_take_listed(struct gc *gc, uint64_t extent, reclaim_fits *fits);
 bool reclaim_fits_lines(const struct gc *gc, uint32_t block, uint64_t extent);          /* in free lines alone */
+bool reclaim_fits_any(const struct gc *gc, uint32_t block, uint64_t extent);            /* the caller looks for himself */
 void reclaim_free_block(struct gc *gc, uint32_t block);
 void pretenure_look(struct gc *gc, uint32_t block);      /* counts, by type, what was born in a nursery block and what survived of it */
 bool pretenure_step(struct gc *gc);             /* samples one block; false: none left */

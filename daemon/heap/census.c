@@ -248,15 +248,10 @@ static void count_tails(struct census *census, uint32_t block)
         grant++;
     if (grant == end)
         return;
-    for (uint32_t line = grant->walked / MM_LINE_BYTES; line < MM_BLOCK_LINES; line++) {
-        if (!gc_bit(grant->holes, line))
-            continue;
-        uint32_t at = line * MM_LINE_BYTES > grant->walked ? line * MM_LINE_BYTES : grant->walked, last = line;
-        while (last < MM_BLOCK_LINES && gc_bit(grant->holes, last))
-            last++;
-        for (uint64_t extent; at < last * MM_LINE_BYTES && (extent = extent_at(census->heap, gc_off(block) + at, last * MM_LINE_BYTES - at)); at += (uint32_t)extent)
-            count_object(census, header_at(census->heap, gc_off(block) + at));
-        line = last;
+    for (uint32_t from, to = grant->walked / MM_GRANULE_BYTES; gc_bits_run(grant->holes, to, &from, &to);) {
+        uint64_t at = gc_off(block) + from * MM_GRANULE_BYTES, behind = gc_off(block) + to * MM_GRANULE_BYTES;
+        for (uint64_t extent; at < behind && (extent = extent_at(census->heap, at, behind - at)); at += extent)
+            count_object(census, header_at(census->heap, at));
     }
 }
 

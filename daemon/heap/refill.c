@@ -81,7 +81,7 @@ static bool answer_request(struct heap *heap, uint32_t index, struct mm_slot *sl
     balance_answered(heap);
     cell.seq = seq;
     end->request_seen = seq;
-    end->asks = kind;
+    end->ahead = heap->gc && gc_ahead_follows(heap->gc, kind, min);
     heap->turn = index + 1;
     publish(heap, slot, end, &cell);
     return true;
@@ -127,7 +127,7 @@ static bool objects_ahead(struct heap *heap, uint32_t index, struct mm_slot *slo
 {
     uint32_t room = mm_ring_room(slot, end->tail, &end->last_head), queued = MM_RING_CELLS - room;
     struct mm_cell cell;
-    if (end->asks != gc_grant_kind(heap->gc) || room < 2 || queued >= OBJECTS_AHEAD || mm_load_relaxed(&slot->state) == MM_SLOT_FREE)
+    if (!end->ahead || room < 2 || queued >= OBJECTS_AHEAD || mm_load_relaxed(&slot->state) == MM_SLOT_FREE)
         return false;
     if (!gc_grant_ahead(heap->gc, index, &cell))
         return false;

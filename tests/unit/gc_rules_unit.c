@@ -130,7 +130,7 @@ static void r3_the_end_of_a_block_is_not_the_start_of_the_next(void **state)
     uint32_t second = sim_block(first + MM_BLOCK_BYTES + MM_HEADER_BYTES);
     for (uint32_t i = 0; i < sim.gc->grants; i++)               /* as if its first line had been taken all along, ... */
         if (sim.gc->grant[i].block == second)
-            gc_bit_clear(sim.gc->grant[i].holes, 0);
+            gc_bits_clear(sim.gc->grant[i].holes, 0, GC_LINE_GRANULES);
     for (uint32_t granule = 0; granule < GC_LINE_GRANULES; granule += 2)
         gc_bit_set(gc_block(sim.gc, second)->start, granule);
     me->old.cursor = me->old.limit = first + MM_BLOCK_BYTES;    /* ... and it had filled the first block last */

@@ -908,7 +908,7 @@ static void all_gone(void)
     while (sim_background())
         ;
     must(sim.gc->receipt.verified_objects == 0);
-    must(sim.gc->old_blocks == 0 && sim.gc->large_blocks == 0 && sim.gc->old_free_lines == 0);
+    must(sim.gc->old_blocks == 0 && sim.gc->large_blocks == 0 && sim.gc->old_free_bytes == 0);
     must(sim.gc->grants == 0 && sim.gc->survivor_blocks == 0 && sim.gc->root_set_words == 0);
     assert_int_equal(morph_thread_detach(r.thread), 0);
 }

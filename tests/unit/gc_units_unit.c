@@ -96,6 +96,33 @@ static void bits_of_a_range(void **state)
         }
 }
 
+static void runs_of_bits(void **state)
+{
+    uint64_t bits[GC_BLOCK_GRANULES / 64];
+    for (unsigned round = 0; round < 40; round++) {
+        uint32_t from, to = 0, at = 0;
+        memset(bits, round % 2 ? 0xff : 0, sizeof bits);
+        for (uint32_t i = 0; i < round * 9; i++) {              /* some of them whole words, some at both ends of the map */
+            uint32_t begin = (i * 2654435761u + round) % GC_BLOCK_GRANULES, end = begin + i % 5 * 33 + 1;
+            end = end < GC_BLOCK_GRANULES ? end : GC_BLOCK_GRANULES;
+            if (round % 2)
+                gc_bits_clear(bits, begin, end);
+            else
+                gc_bits_set(bits, begin, end);
+        }
+        while (gc_bits_run(bits, to, &from, &to)) {
+            for (; at < from; at++)
+                assert_false(gc_bit(bits, at));
+            assert_true(from < to && to <= GC_BLOCK_GRANULES);
+            for (; at < to; at++)
+                assert_true(gc_bit(bits, at));
+        }
+        for (; at < GC_BLOCK_GRANULES; at++)
+            assert_false(gc_bit(bits, at));
+        assert_false(gc_bits_run(bits, GC_BLOCK_GRANULES, &from, &to));
+    }
+}
+
 static void stacks_keep_what_is_in_them(void **state)
 {
     struct gc_stack stack = { NULL, 0, 0 };
@@ -148,10 +175,10 @@ static void regions_give_back_what_they_did_not_use(void **state)
         assert_int_equal(gc_bit(side->line, line), line < 2);           /* 320 bytes */
     assert_int_equal(side->flags, GC_LISTED);
     assert_int_equal(gc->listed_count, 1);
-    assert_int_equal(gc->old_free_lines, MM_BLOCK_LINES - 2);
+    assert_int_equal(gc->old_free_bytes, (MM_BLOCK_LINES - 2) * MM_LINE_BYTES);
     assert_true(gc_old_used_bytes(gc) == 2 * MM_LINE_BYTES);
     gc_bits_set(side->line, 4, 200);                                    /* two holes: lines 2 and 3, and 200 on */
-    gc->old_free_lines -= 196;
+    gc->old_free_bytes -= 196 * MM_LINE_BYTES;
     assert_true(region_alloc(&gc->tracer[0], &old, 256) == gc_off(block) + 2 * MM_LINE_BYTES);
     assert_true(region_alloc(&gc->tracer[0], &old, 256) == gc_off(block) + 3 * MM_LINE_BYTES);
     assert_true(region_alloc(&gc->tracer[0], &old, 16) == gc_off(block) + 200 * MM_LINE_BYTES);
@@ -193,7 +220,7 @@ static void holes_begin_and_end_with_their_neighbours(void **state)
         struct gc_block *side = gc_block(gc, (uint32_t)(base >> MM_BLOCK_SHIFT));
         gc_bits_set(side->line, 0, MM_BLOCK_LINES);
         gc_bits_clear(side->line, 2, 5);
-        gc->old_free_lines = 3;
+        gc->old_free_bytes = 3 * MM_LINE_BYTES;
         *(uint64_t *)(sim.heap->view.base + base) = mm_header_make(header[i].extent - MM_HEADER_BYTES, 0, 0) ^ (uint64_t)(header[i].unborn ? MM_BORN : 0) << 56;
         uint64_t begin = base + (header[i].believed ? header[i].extent : 2 * MM_LINE_BYTES), end = base + 5 * MM_LINE_BYTES + 64;
         uint64_t first = region_alloc(tracer, &old, 560), rest = region_alloc(tracer, &old, end - begin - 560);
@@ -408,6 +435,7 @@ int main(void)
         world_case(receipts_are_numbered_and_the_latest_are_kept),
         test_case(names_of_kinds_and_reasons),
         test_case(bits_of_a_range),
+        test_case(runs_of_bits),
         test_case(stacks_keep_what_is_in_them),
         world_case(addresses_are_judged),
         world_case(regions_give_back_what_they_did_not_use),

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "shm/control.h"
+#include "shm/hole.h"
 #include "shm/object.h"
 #include "shm/pool.h"
 #include "shm/space.h"
@@ -62,18 +63,38 @@ static void object_word0(void **state)
 
 static void cell(void **state)
 {
-    struct mm_cell cell = { .block = V32(1), .kind = 0x0304, .count = V32(2), .seq = V32(3), .epoch = V32(4) };
-    for (unsigned i = 0; i < 32; i++)
-        cell.free_lines[i] = (uint8_t)(0x80 + i);
+    struct mm_cell cell = { .block = V32(1), .kind = 0x0304, .count = V32(2), .seq = V32(3), .epoch = V32(4), .hole = V32(5) };
     assert_int_equal(sizeof cell, 64);
     golden(&cell, 0, 4, V32(1));
     golden(&cell, 4, 2, 0x0304);
     golden(&cell, 8, 4, V32(2));
     golden(&cell, 12, 4, V32(3));
     golden(&cell, 16, 4, V32(4));
-    for (unsigned i = 0; i < 32; i++)
-        golden(&cell, 32 + i, 1, 0x80 + i);
+    golden(&cell, 20, 4, V32(5));
     golden_zero(&cell, sizeof cell);
+}
+
+/* A hole is one word that no header can be mistaken for, and a chain goes up and ends in its block. */
+static void hole(void **state)
+{
+    uint32_t first = mm_hole_make(2, 3), whole = MM_HOLE_BLOCK;
+    assert_int_equal(first, 0x00030002);
+    assert_int_equal(whole, 0x10000000);
+    assert_int_equal(mm_hole_off(first), 32);
+    assert_int_equal(mm_hole_bytes(first), 48);
+    assert_int_equal(mm_hole_off(whole), 0);
+    assert_int_equal(mm_hole_bytes(whole), MM_BLOCK_BYTES);
+    assert_int_equal(mm_header_flags(mm_hole_make(4095, 1)), 0);
+    assert_true(mm_hole_follows(first, mm_hole_make(5, 1)));
+    assert_true(mm_hole_follows(first, mm_hole_make(4095, 1)));
+    assert_false(mm_hole_follows(first, 0));                            /* the end */
+    assert_false(mm_hole_follows(first, mm_hole_make(4, 1)));           /* reaches into it */
+    assert_false(mm_hole_follows(first, mm_hole_make(1, 1)));
+    assert_false(mm_hole_follows(first, mm_hole_make(5, 0)));
+    assert_false(mm_hole_follows(first, mm_hole_make(4095, 2)));        /* reaches out of its block */
+    assert_false(mm_hole_follows(first, mm_hole_make(4096, 1)));
+    assert_false(mm_hole_follows(first, (uint64_t)1 << 56 | 5 | 1 << 16));      /* a header */
+    assert_false(mm_hole_follows(whole, mm_hole_make(4095, 1)));
 }
 
 static void slot_client_words(struct mm_slot *slot)
@@ -128,7 +149,7 @@ static void control(void **state)
     const struct mm_control_spec spec = { .heap_id = V64(1), .reserve_bytes = V64(2), .limit_bytes = V64(3), .slots = 3, .spaces = 40,
                                           .mode = V32(18) };
     static const struct { unsigned at, size; uint64_t value; } word[] = {
-        { 0, 4, 0x4d4f5250 }, { 4, 4, 2 },                              /* layout version 2 */
+        { 0, 4, 0x4d4f5250 }, { 4, 4, 3 },                              /* layout version 3 */
         { 8, 8, V64(1) }, { 16, 8, V64(2) }, { 24, 8, V64(3) }, { 32, 8, 4096 }, { 40, 8, 4096 + 3 * 2183168 }, { 48, 4, 3 }, { 52, 4, 40 },
         { 56, 8, V64(4) }, { 64, 4, V32(5) }, { 128, 4, V32(6) }, { 132, 4, V32(7) }, { 136, 8, V64(8) }, { 192, 4, V32(9) },
         { 196, 4, V32(10) }, { 200, 4, V32(11) }, { 256, 4, V32(12) }, { 320, 4, V32(13) }, { 324, 4, V32(14) }, { 328, 4, V32(15) },
@@ -209,7 +230,7 @@ static void pool_page(void **state)
 /* Numbers that travel between the processes. */
 static void numbers_of_the_lists(void **state)
 {
-    assert_int_equal(MM_LAYOUT_VERSION, 2);
+    assert_int_equal(MM_LAYOUT_VERSION, 3);
     assert_int_equal(MM_SLOT_FREE, 0);
     assert_int_equal(MM_SLOT_RUNNING, 1);
     assert_int_equal(MM_SLOT_NATIVE, 2);
@@ -267,7 +288,7 @@ static void geometry(void **state)
 int main(void)
 {
     const struct CMUnitTest cases[] = {
-        test_case(object_header), test_case(object_word0), test_case(cell), test_case(slot), test_case(control), test_case(handle), test_case(space),
+        test_case(object_header), test_case(object_word0), test_case(cell), test_case(hole), test_case(slot), test_case(control), test_case(handle), test_case(space),
         test_case(run), test_case(pool_page), test_case(numbers_of_the_lists), test_case(geometry),
     };
     return test_run(cases);
