@@ -13,7 +13,7 @@
 
 #include "daemon/gc/trace.h"
 
-#define STORAGE_EXACT_BYTES  (1u << 20)     /* of storage that is followed at once; what is longer is cut into pieces, by its own type */
+#define STORAGE_PIECE_BYTES  (1u << 16)
 
 /* The object of an old block that begins at `granule` or before it. */
 static bool start_at_or_before(const uint64_t *starts, uint32_t granule, uint32_t *ret_granule)
@@ -136,7 +136,7 @@ static inline __attribute__((always_inline)) void words_each(struct gc_tracer *t
             visit(tracer, at, argument);
 }
 
-/* The object whose contents the one at `off` describes, if it has no types of its own. `ret_whole`: it is not, or is too long: its own type is followed. */
+/* The object whose contents the one at `off` describes. `ret_whole`: that is not one whose contents others describe, so its own type is followed. */
 static uint64_t storage_of(struct gc_tracer *tracer, const struct type *rule, uint64_t off, bool *ret_whole)
 {
     struct gc *gc = tracer->gc;
@@ -144,38 +144,50 @@ static uint64_t storage_of(struct gc_tracer *tracer, const struct type *rule, ui
     if (storage == TRACE_NONE)
         return TRACE_NONE;
     uint64_t word0 = trace_header(gc, storage);
-    *ret_whole = !trace_header_sane(gc, storage, word0) || tracer->type[mm_header_type(word0)].scan != GC_SCAN_WORDS || mm_header_bytes(word0) > STORAGE_EXACT_BYTES;
+    *ret_whole = !trace_header_sane(gc, storage, word0) || !(mm_header_type(word0) == MM_TYPE_RAW || tracer->type[mm_header_type(word0)].is_storage);
     return storage;
 }
 
-static inline __attribute__((always_inline)) void storage_each(struct gc_tracer *tracer, const struct type *rule, uint64_t off, uint64_t storage, on_word *visit, void *argument)
+/* The references in [from, to) of a storage's `bytes` of payload, from whole elements on. */
+static inline __attribute__((always_inline)) void storage_each(struct gc_tracer *tracer, const struct type *rule, uint64_t off, uint64_t storage, uint64_t bytes, uint64_t from, uint64_t to,
+                                                               on_word *visit, void *argument)
 {
     const char *owner = tracer->base + off + MM_HEADER_BYTES;
-    uint64_t bytes = mm_header_bytes(trace_header(tracer->gc, storage));
     const uint32_t *pair = types_storage_ref(rule);
-    if (bytes > STORAGE_EXACT_BYTES)            /* since we looked: its client lies */
-        return;
     for (uint32_t p = 0; p < rule->storage_pairs; p++, pair += 2)
         if (mm_load_relaxed((const uint32_t *)(owner + pair[1])))
-            for (uint64_t at = pair[0]; at + 8 <= bytes; at += rule->storage_bytes)
+            for (uint64_t at = from + pair[0]; at < to && at + 8 <= bytes; at += rule->storage_bytes)
                 visit(tracer, storage + MM_HEADER_BYTES + at, argument);
 }
 
-void fixed_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, uint64_t from, uint64_t to)
+/* Bytes of a storage's payload that are followed at once: whole elements. What is longer waits in pieces, so that other heaps are served in between. */
+static uint64_t piece_bytes(const struct type *rule) { return STORAGE_PIECE_BYTES / rule->storage_bytes * rule->storage_bytes; }
+
+void fixed_storage_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t piece)
 {
-    words_each(tracer, type, off + MM_HEADER_BYTES, mm_header_bytes(word0), from, to, word_follow, NULL);
-    if (!type->storage || from > off + MM_HEADER_BYTES)
-        return;
     bool whole;
-    uint64_t storage = storage_of(tracer, type->storage, off, &whole);
+    const struct type *rule = type->storage;
+    uint64_t storage = rule ? storage_of(tracer, rule, off, &whole) : TRACE_NONE;
     if (storage == TRACE_NONE)
         return;
     if (whole) {
         trace_mark(tracer, storage);
         return;
     }
+    uint64_t word0 = trace_header(tracer->gc, storage), bytes = mm_header_bytes(word0), from = piece * piece_bytes(rule), to = from + piece_bytes(rule);
+    if (!trace_header_sane(tracer->gc, storage, word0))         /* since we looked: its client lies */
+        return;
     (void)trace_mark_alone(tracer, storage);
-    storage_each(tracer, type->storage, off, storage, word_follow, NULL);
+    storage_each(tracer, rule, off, storage, bytes, from, to, word_follow, NULL);
+    if (rule->storage_pairs && to < bytes)
+        trace_storage_push(tracer, off, piece + 1);
+}
+
+void fixed_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, uint64_t from, uint64_t to)
+{
+    words_each(tracer, type, off + MM_HEADER_BYTES, mm_header_bytes(word0), from, to, word_follow, NULL);
+    if (type->storage && from <= off + MM_HEADER_BYTES)
+        fixed_storage_scan(tracer, type, off, 0);
 }
 
 uint64_t fixed_each_word(struct gc_tracer *tracer, uint64_t off, on_word *visit, void *argument)
@@ -187,6 +199,6 @@ uint64_t fixed_each_word(struct gc_tracer *tracer, uint64_t off, on_word *visit,
         return TRACE_NONE;
     words_each(tracer, type, off + MM_HEADER_BYTES, mm_header_bytes(word0), 0, UINT64_MAX, visit, argument);
     if (type->storage && (storage = storage_of(tracer, type->storage, off, &whole)) != TRACE_NONE && !whole)
-        storage_each(tracer, type->storage, off, storage, visit, argument);
+        storage_each(tracer, type->storage, off, storage, mm_header_bytes(trace_header(tracer->gc, storage)), 0, UINT64_MAX, visit, argument);
     return whole ? TRACE_NONE : storage;
 }

@@ -101,6 +101,7 @@ struct gc_type {
     uint64_t        born_bytes, survived_bytes;     /* sampled (pretenure.c) */
     uint64_t        judged;             /* collection of the last judgement */
     const struct type *storage;         /* heaps without moving: describes another object's contents; NULL: it does not */
+    bool            is_storage;         /* and another object may describe what is in these */
 };
 
 /* An old block whose holes a thread has been given. */

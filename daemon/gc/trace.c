@@ -11,6 +11,8 @@
 
 #define PIECE_BYTES  MM_BLOCK_BYTES     /* of a large object, scanned at once */
 #define MARKED_PIECE 2u                 /* of an entry of `marked`: the offset of a large object's piece */
+#define MARKED_STORAGE 4u               /* the offset of an owner, and above it which piece of its storage; heaps without moving are not larger than that leaves room for */
+#define STORAGE_PIECE_SHIFT 40
 
 void tracer_aim(struct gc_tracer *tracer)
 {
@@ -554,8 +556,31 @@ static void marked_piece_scan(struct gc_tracer *tracer, uint64_t at)
         large_scan(tracer, type, off, word0, at);
 }
 
+void trace_storage_push(struct gc_tracer *tracer, uint64_t off, uint64_t piece)
+{
+    if (tracer->marked.count < tracer->marked.room) {
+        stack_push(&tracer->marked, piece << STORAGE_PIECE_SHIFT | off | MARKED_STORAGE);
+        return;
+    }
+    uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
+    gc_flag_set(gc_block(tracer->gc, gc_space(tracer->gc, block) == GC_LARGE ? gc_block(tracer->gc, block)->large_head : block), GC_RESCAN);
+    tracer->starved = true;
+}
+
+static void marked_storage_scan(struct gc_tracer *tracer, uint64_t entry)
+{
+    uint64_t off = entry & (((uint64_t)1 << STORAGE_PIECE_SHIFT) - 1) & ~(uint64_t)MARKED_STORAGE;
+    const struct gc_type *type = old_judge(tracer, off, trace_header(tracer->gc, off));
+    if (type)
+        fixed_storage_scan(tracer, type, off, entry >> STORAGE_PIECE_SHIFT);
+}
+
 static inline void marked_scan(struct gc_tracer *tracer, uint64_t off)
 {
+    if (UNLIKELY(off & MARKED_STORAGE)) {
+        marked_storage_scan(tracer, off);
+        return;
+    }
     if (UNLIKELY(off & MARKED_PIECE)) {
         marked_piece_scan(tracer, off & ~(uint64_t)MARKED_PIECE);
         return;
@@ -690,7 +715,8 @@ static void type_describe(struct gc_type *to, const struct type *type)
     to->storage = type->storage_bytes ? type : NULL;
     to->scan = type->ref_count + type->element_ref_count == 0 ? GC_SCAN_NONE : !fits ? GC_SCAN_LISTS : vector ? GC_SCAN_VECTOR :
                type->element_ref_count ? GC_SCAN_LISTS : GC_SCAN_MASK;
-    if (type->flags & TYPE_CONSERVATIVE)
+    to->is_storage = type->flags & TYPE_STORAGE;
+    if (type->flags & (TYPE_CONSERVATIVE | TYPE_STORAGE))
         to->scan = GC_SCAN_WORDS;
     else if (to->storage && to->scan == GC_SCAN_NONE)
         to->scan = GC_SCAN_MASK;

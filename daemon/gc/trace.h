@@ -71,6 +71,10 @@ void fixed_roots_trace(struct gc *gc, struct mm_slot *slot, uint64_t words);
 void fixed_roots_each(const struct gc *gc, struct mm_slot *slot, uint64_t words, void (*visit)(const struct gc *gc, uint64_t at, void *argument), void *argument);
 /* Marks what the words in [from, to) of a marked object refer to, those of its storage included. */
 void fixed_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, uint64_t from, uint64_t to);
+/* The same for the storage of the owner at `off` alone, from its `piece`th piece on: that one is followed, and the next is left to be. */
+void fixed_storage_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t piece);
+/* Leaves it to be. */
+void trace_storage_push(struct gc_tracer *tracer, uint64_t off, uint64_t piece);
 /* Calls `visit` with the offset of each word that fixed_scan() follows for the object at `off`; its storage, if it describes that; else TRACE_NONE. */
 uint64_t fixed_each_word(struct gc_tracer *tracer, uint64_t off, void (*visit)(struct gc_tracer *tracer, uint64_t at, void *argument), void *argument);
 

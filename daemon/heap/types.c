@@ -86,7 +86,7 @@ static bool storage_valid(const struct mm_type *spec)
 
 static bool spec_valid(const struct mm_type *spec)
 {
-    bool flags = spec->flags <= TYPE_EPHEMERON || (spec->flags == TYPE_CONSERVATIVE && !spec->refs_count && !spec->element_refs_count);
+    bool flags = spec->flags <= TYPE_EPHEMERON || ((spec->flags == TYPE_CONSERVATIVE || spec->flags == TYPE_STORAGE) && !spec->refs_count && !spec->element_refs_count);
     bool aligned = spec->element_refs_count == 0 || (spec->bytes % 8 == 0 && spec->element_bytes % 8 == 0);
     bool paired = spec->flags != TYPE_EPHEMERON || (spec->refs_count % 2 == 0 && spec->element_refs_count % 2 == 0);
     return spec->name[0] && paired && flags && storage_valid(spec) && spec->bytes <= TYPE_FIXED_MAX && spec->element_bytes <= TYPE_ELEMENT_MAX && aligned &&

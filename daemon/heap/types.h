@@ -17,7 +17,7 @@
 #define TYPE_ELEMENT_MAX  (64u << 10)
 
 /* enum morph_type_flag of the library: one of them at most. */
-enum type_flag { TYPE_WEAK = 1, TYPE_EPHEMERON = 2, TYPE_CONSERVATIVE = 4 };
+enum type_flag { TYPE_WEAK = 1, TYPE_EPHEMERON = 2, TYPE_CONSERVATIVE = 4, TYPE_STORAGE = 8 };
 
 struct type {
     char     *name;
@@ -46,7 +46,7 @@ void types_init(struct type_table *table);
 void types_done(struct type_table *table);
 
 /* Is it one that only heaps have whose objects never move? */
-static inline bool types_need_fixed(const struct mm_type *spec) { return spec->flags == TYPE_CONSERVATIVE || spec->storage_bytes; }
+static inline bool types_need_fixed(const struct mm_type *spec) { return spec->flags & (TYPE_CONSERVATIVE | TYPE_STORAGE) || spec->storage_bytes; }
 
 /* The id of the type that `spec` describes, new or known. 0 and *ret_id, or a positive morphmem error number. */
 int types_register(struct type_table *table, const struct mm_type *spec, uint32_t *ret_id);

@@ -147,7 +147,7 @@ static void types_register(struct hostile *h)
     if (!h->no_moving)
         return;
     static const morph_storage_ref says[] = { { 0, 8 }, { 8, 12 } };
-    child_check_int(morph_type_register(h->heap, &(morph_type_spec){ .name = "raw", .element_bytes = 1, .flags = MORPH_TYPE_CONSERVATIVE }, &h->raw), 0);
+    child_check_int(morph_type_register(h->heap, &(morph_type_spec){ .name = "raw", .element_bytes = 1, .flags = MORPH_TYPE_STORAGE }, &h->raw), 0);
     child_check_int(morph_type_register(h->heap, &(morph_type_spec){ .name = "owner", .bytes = 24, .storage_bytes = 24, .storage_ref = says,
                                                                      .storage_ref_count = 2 }, &h->owner), 0);
 }

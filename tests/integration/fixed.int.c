@@ -25,7 +25,7 @@ struct world {
     struct test_daemon *daemon;
     morph_heap   *heap;
     morph_thread *me;
-    morph_type    pair, raw, owner;
+    morph_type    pair, raw, any, owner;
     morph_handle  witness[MANY];        /* weak */
     uintptr_t     hidden[MANY];
 };
@@ -45,7 +45,8 @@ static struct world *world_open(uint64_t limit_bytes)
                                                           .no_moving = true, .timeout_ms = 60000 }));
     assert_ok(morph_thread_attach(w->heap, &w->me));
     assert_ok(morph_type_register(w->heap, &(morph_type_spec){ .name = "pair", .bytes = sizeof(struct pair), .refs = MORPH_REFS(struct pair, next) }, &w->pair));
-    assert_ok(morph_type_register(w->heap, &(morph_type_spec){ .name = "raw", .element_bytes = 1, .flags = MORPH_TYPE_CONSERVATIVE }, &w->raw));
+    assert_ok(morph_type_register(w->heap, &(morph_type_spec){ .name = "raw", .element_bytes = 1, .flags = MORPH_TYPE_STORAGE }, &w->raw));
+    assert_ok(morph_type_register(w->heap, &(morph_type_spec){ .name = "any", .element_bytes = 1, .flags = MORPH_TYPE_CONSERVATIVE }, &w->any));
     assert_ok(morph_type_register(w->heap, &(morph_type_spec){ .name = "owner", .bytes = sizeof(struct owner), .storage_at = offsetof(struct owner, storage),
                                                                .storage_bytes = 16, .storage_ref = says, .storage_ref_count = 1 }, &w->owner));
     return w;
@@ -147,10 +148,10 @@ static void exact_types_follow_only_their_references(void **state)
 }
 
 /* In a frame of its own: nothing of it is left on the stack. The storage, hidden. */
-static __attribute__((noinline)) uintptr_t make_owner(struct world *w, uint32_t are_references)
+static __attribute__((noinline)) uintptr_t make_owner(struct world *w, morph_type type, uint32_t are_references)
 {
     struct owner *owner = only_here = morph_new(w->me, w->owner);
-    uintptr_t *storage = morph_new_array(w->me, w->raw, MANY * 16);
+    uintptr_t *storage = type ? morph_new_array(w->me, type, MANY * 16) : morph_new_bytes(w->me, MANY * 16);
     owner->storage = storage;
     owner->are_references = are_references;
     for (unsigned i = 0; i < MANY; i++)
@@ -162,14 +163,61 @@ static __attribute__((noinline)) uintptr_t make_owner(struct world *w, uint32_t 
 static void an_owner_describes_its_storage(void **state)
 {
     struct world *w = world_open(8 * MiB);
-    for (unsigned are = 0; are < 2; are++) {
+    for (unsigned round = 0; round < 4; round++) {
+        unsigned are = round % 2;
         make_many(w);
-        uintptr_t kept = make_owner(w, are);
+        uintptr_t kept = make_owner(w, round < 2 ? w->raw : NULL, are);
         unsigned left = alive_after_collection(w);
         assert_true(are ? left == MANY : MANY - left >= MOST);
         assert_ptr_equal(((struct owner *)only_here)->storage, shown(kept));
         for (unsigned i = 0; i < MANY; i++)
             assert_true(((uintptr_t *)shown(kept))[2 * i] == (uintptr_t)shown(w->hidden[i]));   /* it lives, though nobody else refers to it */
+        only_here = NULL;
+        witnesses_free(w);
+    }
+    world_close(w);
+}
+
+/* What is not storage is followed as its own type says, whatever one of those who refer to it knows of it. */
+static void an_owner_does_not_describe_other_objects(void **state)
+{
+    struct world *w = world_open(8 * MiB);
+    make_many(w);
+    (void)make_owner(w, w->any, 0);
+    assert_int_equal(alive_after_collection(w), MANY);
+    only_here = NULL;
+    world_close(w);
+}
+
+#define LONG_ELEMENTS ((3u << 20) / 16)
+
+/* Where in a long storage the i-th reference is: from its first element to its last, so in every piece of it. */
+static size_t place(unsigned i) { return (size_t)i * (LONG_ELEMENTS - 1) / (MANY - 1) * 2; }
+
+/* The storage first: what is hidden does not outlive the collection that so much memory may bring. */
+static __attribute__((noinline)) void make_long_owner(struct world *w, unsigned word)
+{
+    struct owner *owner = only_here = morph_new(w->me, w->owner);
+    uintptr_t *storage = morph_new_array(w->me, w->raw, LONG_ELEMENTS * 16);
+    assert_non_null(storage);
+    owner->storage = storage;
+    owner->are_references = 1;
+    make_many(w);
+    for (unsigned i = 0; i < MANY; i++)
+        storage[place(i) + word] = (uintptr_t)shown(w->hidden[i]);
+}
+
+/* However long it is: what is a number in its elements keeps nothing. */
+static void a_long_storage_is_followed_by_its_owners_rule(void **state)
+{
+    struct world *w = world_open(16 * MiB);
+    for (unsigned word = 0; word < 2; word++) {
+        make_long_owner(w, word);
+        unsigned left = alive_after_collection(w);
+        assert_true(word == 0 ? left == MANY : MANY - left >= MOST);
+        const uintptr_t *storage = ((struct owner *)only_here)->storage;
+        for (unsigned i = 0; i < MANY; i++)
+            assert_true(storage[place(i) + word] == (uintptr_t)shown(w->hidden[i]));
         only_here = NULL;
         witnesses_free(w);
     }
@@ -364,9 +412,10 @@ static void what_such_a_heap_has_others_have_not(void **state)
     static const morph_storage_ref says[] = { { 0, 8 } };
     morph_heap *heap;
     morph_type type;
-    morph_type_spec conservative = { .name = "c", .element_bytes = 1, .flags = MORPH_TYPE_CONSERVATIVE };
+    morph_type_spec conservative = { .name = "c", .element_bytes = 1, .flags = MORPH_TYPE_CONSERVATIVE }, storage = { .name = "s", .element_bytes = 1, .flags = MORPH_TYPE_STORAGE };
     morph_type_spec owner = { .name = "o", .bytes = 16, .storage_bytes = 8, .storage_ref = says, .storage_ref_count = 1 };
     assert_error(morph_type_register(client.heap, &conservative, &type), MORPH_EINVALID);
+    assert_error(morph_type_register(client.heap, &storage, &type), MORPH_EINVALID);
     assert_error(morph_type_register(client.heap, &owner, &type), MORPH_EINVALID);
     client_close(&client);
     morph_options options = { .mode = MORPH_VM, .no_autospawn = true, .no_moving = true, .limit_bytes = 64 * 1024 * MiB };
@@ -374,6 +423,7 @@ static void what_such_a_heap_has_others_have_not(void **state)
     options.limit_bytes = 8 * MiB;
     assert_ok(morph_heap_open(&heap, &options));
     assert_ok(morph_type_register(heap, &conservative, &type));
+    assert_ok(morph_type_register(heap, &storage, &type));
     assert_ok(morph_type_register(heap, &owner, &type));
     owner.name = "outside";
     owner.storage_at = 16;
@@ -383,6 +433,9 @@ static void what_such_a_heap_has_others_have_not(void **state)
     assert_error(morph_type_register(heap, &owner, &type), MORPH_EINVALID);     /* no room for it in an element */
     owner.storage_ref = (const morph_storage_ref[]){ { 0, 13 } };
     assert_error(morph_type_register(heap, &owner, &type), MORPH_EINVALID);
+    storage.flags |= MORPH_TYPE_CONSERVATIVE;
+    storage.name = "two flags";
+    assert_error(morph_type_register(heap, &storage, &type), MORPH_EINVALID);
     conservative.name = "both";
     conservative.bytes = 8;
     conservative.refs = (morph_refs){ (const uint32_t[]){ 0 }, 1 };
@@ -452,7 +505,9 @@ int main(void)
 {
     const struct CMUnitTest cases[] = {
         test_case(any_word_that_points_to_an_object_keeps_it), test_case(exact_types_follow_only_their_references),
-        test_case(an_owner_describes_its_storage), test_case(threads_are_stopped_wherever_they_are),
+        test_case(an_owner_describes_its_storage), test_case(an_owner_does_not_describe_other_objects),
+        test_case(a_long_storage_is_followed_by_its_owners_rule),
+        test_case(threads_are_stopped_wherever_they_are),
         test_case(what_a_thread_leaves_in_static_data_is_known), test_case(on_an_unknown_stack_nothing_is_collected),
         test_case(what_such_a_heap_has_others_have_not), test_case(a_thread_sees_its_stack_and_static_data),
         test_case(the_bound_holds_and_what_lives_stays), test_case(a_daemon_that_dies_stops_nobody),

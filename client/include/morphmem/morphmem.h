@@ -230,7 +230,7 @@ typedef struct morph_type_spec {
     uint32_t    flags;              /* enum morph_type_flag */
 
     /* Heaps with no_moving: what another object holds, which only this one knows (an array's elements, a map's entries). That object is raw or
-     * of a conservative type, and is kept alive by this one. */
+     * of a type with MORPH_TYPE_STORAGE, else it is followed as its own type says; it is kept alive by this one in any case. */
     uint32_t    storage_at;         /* where in the fixed part the reference to it is */
     uint32_t    storage_bytes;      /* of an element of it; 0: there is none */
     const struct morph_storage_ref *storage_ref;
@@ -244,7 +244,8 @@ enum morph_type_flag {
     MORPH_TYPE_WEAK = 1,            /* its references keep nothing alive; they become NULL when their object is gone */
     MORPH_TYPE_EPHEMERON = 2,       /* its references come in pairs, key and value (fixed part and element: an even number each): a value
                                      * is kept alive by its key's being alive; both become NULL when the key is gone */
-    MORPH_TYPE_CONSERVATIVE = 4     /* any word of the payload may be a reference; heaps with no_moving only */
+    MORPH_TYPE_CONSERVATIVE = 4,    /* any word of the payload may be a reference; heaps with no_moving only */
+    MORPH_TYPE_STORAGE = 8          /* the same, as long as no owner says what it holds (storage_at); what that does not call a reference is none */
 };
 
 #define MORPH_REF_OFFSETS(n, ...) { (const uint32_t[]){ __VA_ARGS__ }, (n) }
