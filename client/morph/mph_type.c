@@ -1,6 +1,6 @@
 /* mph_type.c — a program's MorphTypeInfo, known by its address, and the heap's type that describes the same objects.
  *
- * Arrays and maps describe what their storage holds (morph_type_spec.storage_at); `raw` and what has no type may hold anything. A container that is
+ * Strings, arrays and maps describe what their storage holds (morph_type_spec.storage_at); `raw` and what has no type may hold anything. A container that is
  * not one of ours is one whose contents nobody has told us: any word of it may be a reference, and of its storage too.
  * Found without a lock; entries are only ever added, under one. */
 #define _GNU_SOURCE
@@ -70,16 +70,14 @@ static morph_type_spec describe(const MorphTypeInfo *info, bool collected, uint3
 {
     morph_type_spec spec = { .bytes = info ? info->size : 0 };
     uint32_t count = 0;
-    bool container = info == &mph_ti_array || info == &mph_ti_map;
+    bool string = info == &mph_ti_string || info == &mph_ti_string_real, container = string || info == &mph_ti_array || info == &mph_ti_map;
     bool known = info && info != &mph_ti_raw && info->size > 0 && info->size <= 1u << 20 && (container || !info->mark_fn) && refs_copy(info, ref, &count);
     if (!known)
-        return (morph_type_spec){ .element_bytes = 1, .flags = collected ? MORPH_TYPE_CONSERVATIVE : 0 };
-    if (info == &mph_ti_string)         /* most point to literals, which are no objects; those that do not lose nothing by being looked at */
-        ref[count++] = 0;
-    if (container && collected) {
-        spec.storage_bytes = info == &mph_ti_array ? sizeof(void *) : MAP_ENTRY_BYTES;
+        return (morph_type_spec){ .element_bytes = 1, .flags = !collected ? 0 : info == &mph_ti_raw ? MORPH_TYPE_STORAGE : MORPH_TYPE_CONSERVATIVE };
+    if (container && collected) {       /* a string's storage may be a literal, which is no object, and holds no references in any case */
+        spec.storage_bytes = info == &mph_ti_map ? MAP_ENTRY_BYTES : sizeof(void *);
         spec.storage_ref = info == &mph_ti_array ? array_refs : map_refs;
-        spec.storage_ref_count = info == &mph_ti_array ? 1 : 2;
+        spec.storage_ref_count = string ? 0 : info == &mph_ti_array ? 1 : 2;
         return spec;
     }
     spec.refs = (morph_refs){ ref, count };
