@@ -20,7 +20,7 @@
 #define COMPACT_ROUNDS    8u
 #define COMPACT_SLACK     (1u << 20)        /* bytes of blocks that are half full because they were the last ones */
 #define BUSY_FACTOR       20u               /* the nursery grows while collections take more than 1/20 of the time */
-#define FIXED_MORE_LEAST  (5u << 18)        /* what a heap without moving may grow by at least, between two collections: they cost little where little lives */
+#define FIXED_MORE_LEAST  (3u << 19)        /* what a heap without moving may grow by at least, between two collections: they cost little where little lives */
 #define MIB_BLOCKS        ((1u << 20) / MM_BLOCK_BYTES)
 
 /* ---- Tables ---- */
