@@ -60,7 +60,7 @@ struct player {
 };
 
 static void *static_variable[VARIABLES_MAX];
-static void **static_place;             /* of the variables in the heap */
+static void **volatile static_place;     /* of the variables in the heap: all that refers to them, so it must not be left out for want of a reader */
 
 static _Noreturn __attribute__((format(printf, 1, 2))) void die(const char *format, ...)
 {
