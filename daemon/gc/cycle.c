@@ -666,6 +666,7 @@ static bool step_finish(struct gc *gc)
     if (CONFIG(verify) != VERIFY_OFF)
         verify_heap(gc);
     adapt_age(gc);
+    gc->warm_ahead = r->reason == RECEIPT_NURSERY || (r->reason == RECEIPT_OLD && !gc->fixed);      /* other collections are made to give something back */
     publish(gc);
     heap_publish(gc->heap);
     r->old_bytes = gc_old_used_bytes(gc);
@@ -713,7 +714,16 @@ void gc_abandon(struct gc *gc)
     handshake_resume(gc);
 }
 
-bool gc_background_step(struct gc *gc) { return gc_leftover_step(gc) || remset_walk_ahead(gc) || mark_step(gc); }
+/* One free block for copies, of as many as a nursery may need at most. */
+static bool warm_step(struct gc *gc)
+{
+    if (!gc->warm_ahead)
+        return false;
+    gc->warm_ahead = heap_warm_step(gc->heap, gc->young_blocks / 2 + 1);
+    return true;
+}
+
+bool gc_background_step(struct gc *gc) { return gc_leftover_step(gc) || remset_walk_ahead(gc) || warm_step(gc) || mark_step(gc); }
 
 uint64_t gc_due_ns(const struct gc *gc)
 {

@@ -230,6 +230,7 @@ struct gc {
     struct gc_grant *grant;
     uint32_t  grants, grant_room;
     bool      walk_ahead;               /* some have come since remset_walk_ahead() */
+    bool      warm_ahead;               /* the next pause may find free blocks whose pages the kernel has yet to clear */
     uint32_t *dirty_chunk, *dirty_chunk_spare;  /* chunks that have carried cards; `chunk_dirty` says which are in it */
     uint32_t  dirty_chunks;
     uint8_t  *chunk_dirty;
@@ -336,7 +337,7 @@ void gc_help_init(unsigned workers, gc_lend *lend);
 bool gc_help_pending(const struct gc *gc);
 
 /* Has the heap something for gc_background_step() to do? */
-static inline bool gc_left_over(const struct gc *gc) { return gc->samples || gc->unswept_count || gc->walk_ahead || gc->mark_state == MARK_ON; }
+static inline bool gc_left_over(const struct gc *gc) { return gc->samples || gc->unswept_count || gc->walk_ahead || gc->warm_ahead || gc->mark_state == MARK_ON; }
 
 static inline bool gc_in_pause(const struct gc *gc) { return gc->phase > GC_STOPPING; }
 

@@ -449,6 +449,27 @@ bool heap_take_back(struct heap *heap, uint32_t block, uint32_t count)
 
 /* ---- Housekeeping ---- */
 
+bool heap_warm_step(struct heap *heap, uint32_t blocks)
+{
+    uint32_t warm = 0;
+    if (segment_huge_pages() || heap->resident_blocks >= heap->limit_blocks)
+        return false;
+    for (uint32_t c = heap->first_free; c < heap->mapped_chunks && warm < blocks; c++) {
+        struct chunk *chunk = &heap->chunk[c];
+        uint32_t cold = chunk->free & ~chunk->resident, before = cold ? bits_below((uint32_t)__builtin_ctz(cold)) : UINT32_MAX;
+        warm += (uint32_t)__builtin_popcount(chunk->free & before);
+        if (!cold || warm >= blocks)
+            continue;
+        if (!budget_take_keeping(MM_BLOCK_BYTES, balance_keep_bytes(heap, MM_BLOCK_BYTES)))
+            return false;
+        uint32_t next = cold & -cold;
+        blocks_populate(heap, c, next);
+        chunk_set_resident(heap, chunk, chunk->resident | next);
+        return true;
+    }
+    return false;
+}
+
 bool heap_clean_step(struct heap *heap)
 {
     if (!heap->dirty_blocks)

@@ -173,6 +173,10 @@ bool heap_thread_gone(const struct heap *heap, uint32_t tid);
 /* Takes back a run that the client gave; false if it is not his to give (then nothing changed). Worker. */
 bool heap_take_back(struct heap *heap, uint32_t block, uint32_t count);
 
+/* Makes one more free block resident, of those that are taken next, until `blocks` are. False: they are, or more would be beyond the heap's bound or what
+ * the budget has to spare. Guarded. */
+bool heap_warm_step(struct heap *heap, uint32_t blocks);
+
 /* One slice of housekeeping: zeroes a free dirty block, or (idle heaps) frees memory of free blocks. False: nothing to do. Guarded. */
 bool heap_clean_step(struct heap *heap);
 bool heap_trim_step(struct heap *heap);

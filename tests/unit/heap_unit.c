@@ -624,6 +624,35 @@ static void what_a_client_takes_beyond_its_grants_is_seen(void **state)
     place_close(&place);
 }
 
+/* What is taken next is made resident ahead, as far as the budget and the bound go. */
+static void free_blocks_are_warmed_ahead(void **state)
+{
+    uint32_t block, count;
+    place_open_empty(2 * MIB, 16 * MIB);
+    place_grant(&place, 8);                                /* those of the first ring */
+    uint64_t before = place.heap->resident_blocks;
+    for (unsigned i = 0; i < 6; i++)
+        assert_true(heap_warm_step(place.heap, 6));
+    assert_false(heap_warm_step(place.heap, 6));
+    assert_int_equal(place.heap->resident_blocks, before + 6);
+    assert_int_equal(budget_used(), (before + 6) * MM_BLOCK_BYTES);
+    assert_int_equal(resident(), (before + 6) * MM_BLOCK_BYTES);
+    assert_int_equal(grant(6, 6, &block, &count), 0);
+    assert_int_equal(block, 8);
+    assert_int_equal(place.heap->resident_blocks, before + 6);
+    place_check(&place);
+    budget_set((before + 8) * MM_BLOCK_BYTES);
+    while (heap_warm_step(place.heap, 20))
+        ;
+    assert_int_equal(place.heap->resident_blocks, before + 8);
+    budget_set(64 * MIB);
+    while (heap_warm_step(place.heap, 1000))
+        ;
+    assert_true(place.heap->resident_blocks <= place.heap->limit_blocks);
+    place_check(&place);
+    place_close(&place);
+}
+
 static int punch_refused(int fd, uint64_t off, uint64_t bytes) { return -EPERM; }
 
 /* ---- The bound, as the kernel counts ---- */
@@ -827,6 +856,7 @@ int main(void)
         world_case(a_lowered_limit_gives_memory_back_at_once),
         world_case(a_users_share_holds_for_all_his_heaps),
         world_case(trimming_gives_memory_back),
+        world_case(free_blocks_are_warmed_ahead),
         world_case(what_a_client_takes_beyond_its_grants_is_seen),
         world_case(what_cannot_be_punched_stays_charged),
         world_case(nothing_to_trim_until_something_comes_back),
