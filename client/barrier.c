@@ -12,20 +12,30 @@
 
 static uint8_t *card_of(const morph_thread *thread, const void *slot) { return (uint8_t *)(thread->card_base + ((uintptr_t)slot >> MORPH_CARD_SHIFT)); }
 
-/* A clean card becomes dirty, and the log says so; a full log says that bytes must be looked at. */
-void morph_card_slow(morph_thread *thread, void *slot)
+/* The log says which card; a full log says that bytes must be looked at. */
+static void card_log(morph_thread *thread, void *slot)
 {
-    mm_store_relaxed(card_of(thread, slot), (uint8_t)MM_CARD_DIRTY);
     if (thread->card_count < MM_CARD_LOG)
         mm_slot_card_log((struct mm_slot *)thread)[thread->card_count++] = (uint32_t)(((uintptr_t)slot >> MORPH_CARD_SHIFT) - thread->first_card);
     else
         thread->card_overflow = 1;
 }
 
+/* The first store into a card says which word of it, the second one that it is dirty: most cards of a large table meet no second one before the next
+ * pause, which then looks at one word instead of 64. Whoever loses a race for the first makes the second; the winner logs the card. */
+void morph_store_slow(morph_thread *thread, void *slot)
+{
+    uint8_t *card = card_of(thread, slot);
+    if (mm_load_relaxed(card) == MM_CARD_CLEAN && mm_cas_seq_cst(card, (uint8_t)MM_CARD_CLEAN, (uint8_t)(MM_CARD_SLOT + (uintptr_t)slot / 8 % MM_CARD_WORDS)))
+        card_log(thread, slot);
+    else
+        mm_store_relaxed(card, (uint8_t)MM_CARD_DIRTY);
+}
+
 static void card_touch(morph_thread *thread, void *slot)
 {
-    if (mm_load_relaxed(card_of(thread, slot)) == MM_CARD_CLEAN)
-        morph_card_slow(thread, slot);
+    if (mm_load_relaxed(card_of(thread, slot)) < MM_CARD_DIRTY)
+        morph_store_slow(thread, slot);
 }
 
 /* A full log: the thread waits RUNNING until the daemon has taken something out, which it does between two slices and while it waits for threads
@@ -91,12 +101,16 @@ bool morph_compare_exchange(morph_thread *thread, void *object, void *slot, void
     return done;
 }
 
-/* The cards of [to, to + count): one look a card. */
+/* The cards of [to, to + count), all words of them: one look a card. */
 static void cards_touch(morph_thread *thread, void *to, uint64_t count)
 {
     char *at = to, *end = at + count * sizeof(void *);
     while (at < end) {
-        card_touch(thread, at);
+        uint8_t *card = card_of(thread, at), was = mm_load_relaxed(card);
+        if (was < MM_CARD_DIRTY)
+            mm_store_relaxed(card, (uint8_t)MM_CARD_DIRTY);
+        if (was == MM_CARD_CLEAN)
+            card_log(thread, at);
         at = (char *)(((uintptr_t)at | (MM_CARD_BYTES - 1)) + 1);
     }
 }

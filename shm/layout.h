@@ -34,8 +34,14 @@
 #define MM_LARGE_BYTES      16384u                                /* more than this in all (header included): a large object */
 #define MM_RESERVE_MAX      ((uint64_t)1 << 44)                   /* 16 TiB of address space for one heap */
 
-/* Card bytes (DESIGN R4). */
-enum mm_card { MM_CARD_CLEAN = 0, MM_CARD_DIRTY = 1, MM_CARD_YOUNG = 2 };
+/* Card bytes (DESIGN R4). From MM_CARD_DIRTY on a store has nothing to say; below it has. */
+enum mm_card {
+    MM_CARD_CLEAN = 0,
+    MM_CARD_SLOT = 1,           /* to 64: of the card's words this one alone, counted from here, has been stored into */
+    MM_CARD_DIRTY = 0x80,
+    MM_CARD_YOUNG = 0x81
+};
+#define MM_CARD_WORDS       (MM_CARD_BYTES / 8u)
 
 #define MM_CARDS_OF(bytes)  ((bytes) >> MM_CARD_SHIFT)
 

@@ -192,6 +192,7 @@ struct gc {
     struct gc_block  *side;             /* [blocks of the reserve], zero pages until a block is granted */
     struct gc_type   *type;             /* [type_count]; 0: raw bytes */
     uint32_t          type_count, type_room;
+    bool              weak_types;       /* some of them have weak references */
 
     /* Sizes and pacing, in blocks. */
     uint32_t young_blocks;              /* the nursery's size now */

@@ -1,8 +1,9 @@
 /* remset.c — references from old objects to young ones (DESIGN D11, R1 to R5).
  *
- * Threads log the index of a card when they make it DIRTY. A pause first drains all logs into bits of the blocks' sides ("carried"), then
- * scans the carried cards: one that still refers to a young object afterwards stays carried and DIRTY, any other becomes CLEAN.
- * Invariant outside of pauses: a card of an old block that is DIRTY is carried, or in a log, or covered by an overflow flag.
+ * Threads log the index of a card with the first store into it, when its byte says into which word, and make it DIRTY with the second. A pause first
+ * drains all logs into bits of the blocks' sides ("carried"), then scans the carried cards, or that word alone: one that still refers to a young
+ * object afterwards stays carried and is DIRTY, any other becomes CLEAN.
+ * Invariant outside of pauses: a card of an old block that is not CLEAN is carried, or in a log, or covered by an overflow flag.
  * Objects that threads put into old holes themselves are found by walking the holes from where the last walk ended: their initialising
  * stores left no card. Where all objects are born so most of that is done while threads run ([fixed.walk]).
  * Touches client memory: inside a guard. The heap's worker. */
@@ -10,6 +11,7 @@
 #include "shm/ring.h"
 
 #define HOLE_FETCH_BYTES 512u           /* ahead of a walk from header to header: it waits for nothing else */
+#define WORDS_AHEAD      16u            /* words whose memory is being fetched */
 
 static uint8_t *cards(const struct gc *gc) { return mm_control_cards(gc->heap->control, gc->heap->slot_count, gc->heap->space_count); }
 
@@ -26,7 +28,7 @@ static void card_note(struct gc *gc, uint64_t card)
 {
     if (card >> (MM_BLOCK_SHIFT - MM_CARD_SHIFT) < (uint64_t)gc->heap->mapped_chunks * MM_CHUNK_BLOCKS &&
         space_is_old(gc, card >> (MM_BLOCK_SHIFT - MM_CARD_SHIFT)))
-        trace_carry(&gc->tracer[0], card << MM_CARD_SHIFT);
+        (void)trace_carry_logged(&gc->tracer[0], card << MM_CARD_SHIFT);
 }
 
 /* Some log was full: the bytes of all old blocks say which cards changed, nearly all of them that theirs did not. */
@@ -40,7 +42,7 @@ static void bytes_drain(struct gc *gc)
             if (bytes == ones * MM_CARD_CLEAN)
                 continue;
             for (unsigned i = 0; i < 8; i++)
-                if ((bytes >> 8 * i & 0xff) == MM_CARD_DIRTY)
+                if ((uint8_t)(bytes >> 8 * i) != MM_CARD_CLEAN)
                     card_note(gc, block * GC_BLOCK_CARDS + w * 8 + i);
         }
 }
@@ -115,14 +117,56 @@ void remset_fetch_card(const struct gc *gc, uint32_t block, uint32_t first, uint
         __builtin_prefetch(at + i * 64);
 }
 
+/* The next carried card, if all of it will be looked at. */
+static void fetch_dirty(const struct gc *gc, uint32_t block, uint32_t first, uint64_t carried)
+{
+    if (carried && mm_load_relaxed(&cards(gc)[(uint64_t)block * GC_BLOCK_CARDS + first + (uint32_t)__builtin_ctzll(carried)]) == MM_CARD_DIRTY)
+        remset_fetch_card(gc, block, first, carried);
+}
+
+/* Does the word lie in an object whose references are not to be followed? */
+static bool word_is_weak(const struct gc *gc, uint32_t block, uint64_t at)
+{
+    uint64_t off = gc_off(gc_block(gc, block)->large_head);
+    uint32_t granule;
+    if (gc->space[block] != GC_LARGE) {
+        if (!gc_start_before(gc_starts(gc_block(gc, block)), trace_granule(at), &granule))
+            return false;
+        off = gc_off(block) + granule * MM_GRANULE_BYTES;
+    }
+    uint32_t type = mm_header_type(trace_header(gc, off));
+    return type < gc->type_count && gc->type[type].flags;
+}
+
+/* Words of cards that only one store was made into since the last pause: their memory is fetched while others are looked at. */
+struct words { uint32_t count; uint64_t at[WORDS_AHEAD]; };
+
+static void words_trace(struct gc *gc, struct words *words)
+{
+    for (uint32_t i = 0; i < words->count; i++)
+        trace_old_word(&gc->tracer[0], words->at[i]);
+    words->count = 0;
+}
+
 /* Scans one carried card. What it finds young carries the card again. */
-static void card_trace(struct gc *gc, uint32_t block, uint32_t card)
+static void card_trace(struct gc *gc, uint32_t block, uint32_t card, struct words *words)
 {
     struct gc_block *side = gc_block(gc, block);
+    uint8_t *byte = &cards(gc)[(uint64_t)block * GC_BLOCK_CARDS + card], was = mm_load_relaxed(byte);
+    uint64_t at = gc_off(block) + card * MM_CARD_BYTES + (uint64_t)(uint8_t)(was - MM_CARD_SLOT) * 8;
     gc_bit_clear(side->carry, card);
-    mm_store_relaxed(&cards(gc)[(uint64_t)block * GC_BLOCK_CARDS + card], (uint8_t)MM_CARD_CLEAN);
-    remset_trace_card(gc, block, card, false);
+    mm_store_relaxed(byte, (uint8_t)MM_CARD_CLEAN);
     gc->receipt.cards++;
+    if ((uint8_t)(was - MM_CARD_SLOT) >= MM_CARD_WORDS || !space_is_old(gc, block) || (gc->weak_types && word_is_weak(gc, block, at))) {
+        remset_trace_card(gc, block, card, false);
+        return;
+    }
+    if (gc->space[block] == GC_EVAC && gc->evacuating)
+        return;                         /* as there */
+    __builtin_prefetch(gc->heap->view.base + at);
+    words->at[words->count++] = at;
+    if (words->count == WORDS_AHEAD)
+        words_trace(gc, words);
 }
 
 void remset_trace(struct gc *gc)
@@ -133,13 +177,15 @@ void remset_trace(struct gc *gc)
     gc->dirty_chunks = 0;
     for (uint32_t i = 0; i < chunks; i++)
         gc->chunk_dirty[chunk[i]] = 0;
+    struct words words = { .count = 0 };
     for (uint32_t i = 0; i < chunks; i++)
         for (uint32_t block = chunk[i] * MM_CHUNK_BLOCKS; block < (chunk[i] + 1) * MM_CHUNK_BLOCKS; block++)
             for (uint32_t w = 0; w < GC_BLOCK_CARDS / 64; w++)
                 for (uint64_t bits = gc_block(gc, block)->carry[w]; bits; bits &= bits - 1) {
-                    remset_fetch_card(gc, block, w * 64, bits & (bits - 1));
-                    card_trace(gc, block, w * 64 + (uint32_t)__builtin_ctzll(bits));
+                    fetch_dirty(gc, block, w * 64, bits & (bits - 1));
+                    card_trace(gc, block, w * 64 + (uint32_t)__builtin_ctzll(bits), &words);
                 }
+    words_trace(gc, &words);
 }
 
 /* A marking visits every live old object anyway: what is carried is found anew, and what dead objects refer to is not kept alive. */

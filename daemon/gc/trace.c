@@ -102,13 +102,20 @@ static inline void live_add(bool parallel, struct gc_block *side, uint64_t off, 
 void trace_carry(struct gc_tracer *tracer, uint64_t slot_off)
 {
     struct gc *gc = tracer->gc;
+    if (trace_carry_logged(tracer, slot_off))
+        mm_store_relaxed(&mm_control_cards(gc->heap->control, gc->heap->slot_count, gc->heap->space_count)[slot_off >> MM_CARD_SHIFT], (uint8_t)MM_CARD_DIRTY);
+}
+
+bool trace_carry_logged(struct gc_tracer *tracer, uint64_t slot_off)
+{
+    struct gc *gc = tracer->gc;
     uint32_t block = (uint32_t)(slot_off >> MM_BLOCK_SHIFT), chunk = block / MM_CHUNK_BLOCKS;
     uint32_t card = (uint32_t)(slot_off % MM_BLOCK_BYTES / MM_CARD_BYTES);
     if (bit_claim(tracer->parallel, gc_block(gc, block)->carry, card))
-        return;
-    mm_store_relaxed(&mm_control_cards(gc->heap->control, gc->heap->slot_count, gc->heap->space_count)[slot_off >> MM_CARD_SHIFT], (uint8_t)MM_CARD_DIRTY);
+        return false;
     if (__atomic_exchange_n(&gc->chunk_dirty[chunk], 1, __ATOMIC_RELAXED) == 0)
         gc->dirty_chunk[__atomic_fetch_add(&gc->dirty_chunks, 1, __ATOMIC_RELAXED)] = chunk;
+    return true;
 }
 
 /* ---- Young objects ---- */
@@ -490,6 +497,8 @@ void trace_old_object(struct gc_tracer *tracer, uint64_t off, uint64_t from, uin
         scan_as(tracer, type, off, word0, from, to, true, OF_SETTLED);
 }
 
+void trace_old_word(struct gc_tracer *tracer, uint64_t at) { slot_scan(tracer, at, true, OF_SETTLED); }
+
 static void each_visit(struct gc_tracer *tracer, uint64_t at, uint64_t from, uint64_t to, void (*visit)(struct gc_tracer *, uint64_t *, void *), void *argument)
 {
     if (at >= from && at < to)
@@ -739,5 +748,6 @@ void trace_types_refresh(struct gc *gc)
         *to = (struct gc_type){ .scan = GC_SCAN_NONE };
         if (gc->type_count > 0)
             type_describe(to, types_get(gc->types_source, gc->type_count));
+        gc->weak_types |= to->flags != 0;
     }
 }

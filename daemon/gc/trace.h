@@ -51,6 +51,9 @@ bool trace_slot(struct gc_tracer *tracer, uint64_t *slot);
  * cards carried, some of them only when the trace comes to them. */
 void trace_old_object(struct gc_tracer *tracer, uint64_t off, uint64_t from, uint64_t to);
 
+/* The same for one word of an old object of a type without weak references: the slot at `at`. */
+void trace_old_word(struct gc_tracer *tracer, uint64_t at);
+
 /* Marks an old or large object (header offset), if something starts there. */
 void trace_mark(struct gc_tracer *tracer, uint64_t off);
 
@@ -101,6 +104,8 @@ void trace_each_slot(struct gc_tracer *tracer, uint64_t off, uint64_t from, uint
 
 /* The card of an old slot must be looked at again at the next minor collection. */
 void trace_carry(struct gc_tracer *tracer, uint64_t slot_off);
+/* The same for one that a thread has logged, whose byte says what is to be looked at. False: it is carried already. */
+bool trace_carry_logged(struct gc_tracer *tracer, uint64_t slot_off);
 
 /* While it is set, objects that are claimed or marked are looked up among the keys of waiting ephemerons (weak.c). */
 void weak_on_alive(struct gc_tracer *tracer, uint64_t off);

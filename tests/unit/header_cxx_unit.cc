@@ -29,7 +29,7 @@ extern "C" void *morph_new_array_slow(morph_thread *, morph_type, uint64_t) { sl
 extern "C" void *morph_new_bytes_slow(morph_thread *, uint64_t) { slow_calls++; return slow_result; }
 extern "C" void *morph_frame_push_slow(morph_thread *, size_t) { slow_calls++; return slow_result; }
 extern "C" void morph_poll_slow(morph_thread *) { slow_calls++; }
-extern "C" void morph_card_slow(morph_thread *, void *) { slow_calls++; }
+extern "C" void morph_store_slow(morph_thread *, void *) { slow_calls++; }
 extern "C" void morph_overwrite_slow(morph_thread *, void *) { slow_calls++; }
 extern "C" uint32_t morph_identity_hash_slow(morph_thread *, void *) { slow_calls++; return 77; }
 extern "C" void *morph_arena_object_slow(morph_arena *, morph_type) { slow_calls++; return slow_result; }
@@ -88,12 +88,12 @@ static void stores_and_polls_take_the_slow_path(void **)
     morph_thread thread = morph_thread();
     thread.card_base = reinterpret_cast<uintptr_t>(&card) - (reinterpret_cast<uintptr_t>(&slot) >> MORPH_CARD_SHIFT);
     slow_calls = 0;
-    card = 1;
+    card = MORPH_CARD_DIRTY;
     morph_store(&thread, &slot, &slot, memory);
     morph_poll(&thread);
     assert_int_equal(slow_calls, 0);
     assert_ptr_equal(slot, memory);
-    card = MORPH_CARD_CLEAN;
+    card = 0;
     thread.marking = thread.stop = 1;
     morph_store(&thread, &slot, &slot, nullptr);
     morph_poll(&thread);

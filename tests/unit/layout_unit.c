@@ -248,8 +248,10 @@ static void numbers_of_the_lists(void **state)
     assert_int_equal(MM_COLLECT_COMPACT, 2);
     assert_int_equal(MM_COLLECTIONS, 3);
     assert_int_equal(MM_CARD_CLEAN, 0);
-    assert_int_equal(MM_CARD_DIRTY, 1);
-    assert_int_equal(MM_CARD_YOUNG, 2);
+    assert_int_equal(MM_CARD_SLOT, 1);
+    assert_int_equal(MM_CARD_WORDS, 64);
+    assert_int_equal(MM_CARD_DIRTY, 128);
+    assert_int_equal(MM_CARD_YOUNG, 129);
     assert_int_equal(MM_HANDLE_FREE, 0);
     assert_int_equal(MM_HANDLE_STRONG, 1);
     assert_int_equal(MM_HANDLE_WEAK, 2);

@@ -3,12 +3,13 @@
  *
  * Three machines: two threads that store references into old objects, and the daemon. Card 0 is old and has two references, so that the
  * threads meet on it; card 1 has one, in a block that turns old as it stands and dies in turn. A store is the steps of morph_store()
- * and morph_card_slow(); a pause can begin only between two stores, where the real path has a safepoint, and with the store
+ * and morph_store_slow(): the first one into a card says which reference it was, the second one makes the card DIRTY; a pause can begin only between two stores, where the real path has a safepoint, and with the store
  * buffers empty, which the exchange of the slot's state sees to (safepoint_model.c). So a pause is one step here. It drains
- * the logs; a minor one also scans the cards, and each young object that it meets gets older and at the second time is old.
+ * the logs; a minor one also scans the cards, or the one reference that the byte names, and each young object that it meets gets older and at the
+ * second time is old.
  * The walk asserts, as each pause begins and as it ends, of each card of an old block
  *   - if it holds a reference to a young object, the daemon knows of it: it is carried, or logged, or covered by an overflow;
- *   - if its byte is DIRTY, the same: nobody would log it again.
+ *   - if its byte is not CLEAN, the same: nobody would log it again.
  *
  * Then each rule is broken in turn. These make no difference (each was tried), and so are not in the list:
  *   - the order of the stores of card, log entry and count; the look before the store, if no pause can begin in between;
@@ -28,12 +29,16 @@ enum flaw {
     LOOKS_BEFORE_STORING,                   /* at the card, with a safepoint in between */
     STOPS_BEFORE_LOGGING,                   /* a safepoint between the store and the look at the card */
     NO_DIRTY,                               /* the card is logged and left CLEAN */
+    NO_SWAP,                                /* the first store's word is stored plainly, where another thread's may be by now */
+    LOSER_SILENT,                           /* whoever was not the first leaves the word as it is */
+    SECOND_SILENT,                          /* a later store does */
     NO_LOG,                                 /* the card is DIRTY and not logged */
     NO_OVERFLOW,                            /* the flag is not set */
     ATTACH_RESETS,                          /* who attaches to a slot begins an empty log */
     /* the daemon */
     RESETS_WITHOUT_READING,                 /* the count, in a pause that scans no cards */
     DRAINS_ONE_LOG,
+    CLEANS_ONE_OF_MANY,                     /* takes a DIRTY card for one whose first reference alone was stored into */
     IGNORES_OVERFLOW,
     OVERFLOW_OF_ONE,                        /* looks at the flag of one thread only */
     FORGETS_DRAINED,                        /* in a pause that scans no cards: logs read, cards not carried */
@@ -67,7 +72,7 @@ static const uint8_t card_of[REFS] = { 0, 0, 1 };
     X(SAFE, "at a safepoint")                   X(EARLY_LOOK, "load card (early)")                  \
     X(EARLY_SAFE, "at a safepoint (early)")     X(STORE, "store reference")                         \
     X(LATE_SAFE, "at a safepoint (late)")       X(LOOK, "load card")                                \
-    X(MARK, "store DIRTY, entry and count, or overflow")
+    X(MARK, "swap the word in, or store DIRTY")     X(LOG, "store entry and count, or overflow")
 enum thread_step {
 #define X(name, text) name,
     THREAD_STEPS(X)
@@ -115,24 +120,50 @@ static void store_end(struct thread *thread)
 
 static void card_judge(struct thread *thread)
 {
-    if (thread->card == MM_CARD_CLEAN)
+    if (thread->card < MM_CARD_DIRTY)
         thread->step = MARK;
     else
         store_end(thread);
 }
 
-/* morph_card_slow(): all of it is stores into the own buffer, and loads of words that nobody else writes, so it is one step. */
-static bool mark(struct state *s, unsigned side, const struct plan *plan, enum flaw flaw)
+static bool mark(struct state *s, unsigned side, enum flaw flaw)
+{
+    struct thread *thread = &s->thread[side];
+    uint8_t card = card_of[thread->ref], word = (uint8_t)(MM_CARD_SLOT + thread->ref);
+    bool first = true;
+    if (thread->card == MM_CARD_CLEAN && flaw == NO_DIRTY)
+        ;
+    else if (thread->card == MM_CARD_CLEAN && flaw == NO_SWAP)
+        first = model_store_weak(&s->memory, side, CARD + card, word);
+    else if (thread->card == MM_CARD_CLEAN) {
+        if (!model_cas(&s->memory, side, CARD + card, MM_CARD_CLEAN, word, &first))
+            return false;
+    } else {
+        first = false;
+    }
+    if (first) {
+        thread->step = LOG;
+        return true;
+    }
+    if (flaw == NO_SWAP && thread->card == MM_CARD_CLEAN)
+        return false;                                       /* the buffer is full */
+    bool silent = thread->card == MM_CARD_CLEAN ? flaw == LOSER_SILENT : flaw == SECOND_SILENT;
+    if (!silent && !model_store_weak(&s->memory, side, CARD + card, MM_CARD_DIRTY))
+        return false;
+    store_end(thread);
+    return true;
+}
+
+/* Stores into the own buffer, and loads of words that nobody else writes: one step. */
+static bool log_card(struct state *s, unsigned side, const struct plan *plan, enum flaw flaw)
 {
     struct thread *thread = &s->thread[side];
     struct model_memory *memory = &s->memory;
-    uint8_t card = card_of[thread->ref], count = model_load(memory, side, COUNT + side);
-    if (memory->buffered[side] + 3u > MODEL_BUFFER)
+    uint8_t count = model_load(memory, side, COUNT + side);
+    if (memory->buffered[side] + 2u > MODEL_BUFFER)
         return false;
-    if (flaw != NO_DIRTY)
-        model_store_weak(memory, side, CARD + card, MM_CARD_DIRTY);
     if (flaw != NO_LOG && count < plan->log) {
-        model_store_weak(memory, side, entry(side, count), card);
+        model_store_weak(memory, side, entry(side, count), card_of[thread->ref]);
         model_store_weak(memory, side, COUNT + side, count + 1);
     } else if (flaw != NO_LOG && flaw != NO_OVERFLOW) {
         model_store_weak(memory, side, OVERFLOW + side, 1);
@@ -168,7 +199,9 @@ static bool store_step(struct state *s, unsigned side, const struct plan *plan, 
         card_judge(thread);
         return true;
     case MARK:
-        return mark(s, side, plan, flaw);
+        return mark(s, side, flaw);
+    case LOG:
+        return log_card(s, side, plan, flaw);
     default:
         return false;
     }
@@ -197,7 +230,7 @@ static uint8_t dirty_cards(const struct state *s)
 {
     uint8_t set = 0;
     for (unsigned card = 0; card < CARDS; card++)
-        set |= s->memory.word[CARD + card] == MM_CARD_DIRTY ? 1u << card : 0;
+        set |= s->memory.word[CARD + card] != MM_CARD_CLEAN && s->memory.word[CARD + card] != MM_CARD_YOUNG ? 1u << card : 0;
     return set & s->old;
 }
 
@@ -232,14 +265,24 @@ static const char *judge(const struct state *s, uint8_t known)
     if (cards_with_young(s) & ~known)
         return "a young object is referred to from a card that the daemon does not know of";
     if (dirty_cards(s) & ~known)
-        return "a DIRTY card is one that the daemon does not know of";
+        return "a card that is not CLEAN is one that the daemon does not know of";
     return NULL;
 }
 
-/* The fate of a scanned card: carried while a young reference is on it. */
+/* Does a scan of the card look at the reference? */
+static bool looks_at(uint8_t byte, unsigned ref, enum flaw flaw)
+{
+    if (flaw == CLEANS_ONE_OF_MANY && byte == MM_CARD_DIRTY)
+        byte = MM_CARD_SLOT;
+    return byte < MM_CARD_SLOT || byte >= MM_CARD_DIRTY || byte == MM_CARD_SLOT + ref;
+}
+
+/* The fate of a scanned card: carried while a young reference was seen on it. */
 static void card_settle(struct state *s, unsigned card, enum flaw flaw)
 {
-    bool young = cards_with_young(s) & 1u << card;
+    bool young = false;
+    for (unsigned ref = 0; ref < REFS; ref++)
+        young |= card_of[ref] == card && s->memory.word[REF + ref] != NONE && looks_at(s->memory.word[CARD + card], ref, flaw);
     bool dirty = young ? flaw != YOUNG_CLEANED : flaw == DIRTY_NOT_CARRIED;
     s->memory.word[CARD + card] = dirty ? MM_CARD_DIRTY : MM_CARD_CLEAN;
     if (young && flaw != YOUNG_NOT_CARRIED && flaw != YOUNG_CLEANED)
@@ -250,8 +293,9 @@ static void card_settle(struct state *s, unsigned card, enum flaw flaw)
 static void scan(struct state *s, uint8_t known, enum flaw flaw)
 {
     for (unsigned ref = 0; ref < REFS; ref++) {
-        uint8_t *value = &s->memory.word[REF + ref];
-        *value = *value == YOUNG ? OLDER : NONE;
+        uint8_t *value = &s->memory.word[REF + ref], card = card_of[ref];
+        if (!(s->old & 1u << card) || (known & 1u << card && looks_at(s->memory.word[CARD + card], ref, flaw)))
+            *value = *value == YOUNG ? OLDER : NONE;
     }
     s->carried = 0;
     for (unsigned card = 0; card < CARDS; card++)
@@ -360,6 +404,10 @@ FLAW(finds_look_before_store, LOOKS_BEFORE_STORING)
 FLAW(finds_stop_before_log, STOPS_BEFORE_LOGGING)
 FLAW(finds_card_left_clean, NO_DIRTY)
 FLAW(finds_card_not_logged, NO_LOG)
+FLAW(finds_word_stored_plainly, NO_SWAP)
+FLAW(finds_lost_race_ignored, LOSER_SILENT)
+FLAW(finds_second_store_ignored, SECOND_SILENT)
+FLAW(finds_dirty_card_taken_for_one_word, CLEANS_ONE_OF_MANY)
 FLAW(finds_overflow_not_said, NO_OVERFLOW)
 FLAW(finds_log_reset_by_attach, ATTACH_RESETS)
 FLAW(finds_log_reset_unread, RESETS_WITHOUT_READING)
@@ -382,6 +430,10 @@ int main(void)
         test_case(finds_stop_before_log),
         test_case(finds_card_left_clean),
         test_case(finds_card_not_logged),
+        test_case(finds_word_stored_plainly),
+        test_case(finds_lost_race_ignored),
+        test_case(finds_second_store_ignored),
+        test_case(finds_dirty_card_taken_for_one_word),
         test_case(finds_overflow_not_said),
         test_case(finds_log_reset_by_attach),
         test_case(finds_log_reset_unread),

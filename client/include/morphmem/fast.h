@@ -37,7 +37,7 @@ struct morph_thread {
     uintptr_t first_card;
 };
 #define MORPH_CARD_SHIFT     9
-#define MORPH_CARD_CLEAN     0
+#define MORPH_CARD_DIRTY     128        /* and above: nothing more to be said */
 
 struct morph_arena  { struct morph_bump typed, raw; };
 
@@ -53,7 +53,7 @@ MORPH_API void *morph_new_slow(morph_thread *thread, morph_type type);
 MORPH_API void *morph_new_array_slow(morph_thread *thread, morph_type type, uint64_t elements);
 MORPH_API void *morph_new_bytes_slow(morph_thread *thread, uint64_t bytes);
 MORPH_API void morph_poll_slow(morph_thread *thread);
-MORPH_API void morph_card_slow(morph_thread *thread, void *slot);
+MORPH_API void morph_store_slow(morph_thread *thread, void *slot);
 MORPH_API void morph_overwrite_slow(morph_thread *thread, void *slot);
 MORPH_API void *morph_frame_push_slow(morph_thread *thread, size_t bytes);
 MORPH_API uint32_t morph_identity_hash_slow(morph_thread *thread, void *object);
@@ -120,8 +120,8 @@ static inline void morph_store(morph_thread *thread, void *object, void *slot, v
         morph_overwrite_slow(thread, slot);
     *(void *volatile *)slot = value;
     const unsigned char *card = (const unsigned char *)(thread->card_base + ((uintptr_t)slot >> MORPH_CARD_SHIFT));
-    if (MORPH_UNLIKELY(__atomic_load_n(card, __ATOMIC_RELAXED) == MORPH_CARD_CLEAN))
-        morph_card_slow(thread, slot);
+    if (MORPH_UNLIKELY(__atomic_load_n(card, __ATOMIC_RELAXED) < MORPH_CARD_DIRTY))
+        morph_store_slow(thread, slot);
 }
 
 static inline void *morph_frame_push(morph_thread *thread, size_t bytes)
