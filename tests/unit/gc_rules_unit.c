@@ -179,6 +179,60 @@ static void r4_a_card_is_carried_while_it_matters(void **state)
     story_close();
 }
 
+static uint8_t *card_byte(const void *slot)
+{
+    return &mm_control_cards(sim.heap->control, sim.heap->slot_count, sim.heap->space_count)[(sim_off(slot) + MM_HEADER_BYTES) >> MM_CARD_SHIFT];
+}
+
+/* One store into a card is all that is looked at of it; two make it dirty. `type`: of an old vector whose words are references, weak or not. */
+static void stores_into_one_card(morph_type type, bool weak)
+{
+    root[0] = morph_new_array(me, type, 4000);          /* large: old from the start */
+    struct refs *vector = root[0];
+    void **first = (void **)(((uintptr_t)&vector->ref[200] + MM_CARD_BYTES - 1) & ~(uintptr_t)(MM_CARD_BYTES - 1));
+    root[1] = node_new(1);
+    root[2] = node_new(2);
+    morph_handle gone = morph_handle_new_weak(me, root[2]);
+    first[0] = root[2];                                 /* what no store said: nobody looks for it */
+    root[2] = NULL;
+    morph_store(me, vector, &first[63], root[1]);
+    assert_int_equal(*card_byte(first), MM_CARD_SLOT + 63);
+    if (weak)
+        first[0] = NULL;
+    root[1] = NULL;
+    collect(MORPH_COLLECT_MINOR);
+    assert_null(morph_handle_get(me, gone));
+    first[0] = NULL;
+    if (weak) {
+        assert_null(first[63]);
+        return;
+    }
+    assert_int_equal(((struct node *)first[63])->id, 1);
+    assert_int_equal(*card_byte(first), sim_space(first[63]) == GC_OLD ? MM_CARD_CLEAN : MM_CARD_DIRTY);
+    while (sim_space(first[63]) != GC_OLD)
+        collect(MORPH_COLLECT_MINOR);
+    struct node *third = node_new(3);
+    morph_store(me, vector, &first[5], third);
+    morph_store(me, vector, &first[6], third);
+    assert_int_equal(*card_byte(first), MM_CARD_DIRTY);
+    collect(MORPH_COLLECT_MINOR);
+    assert_ptr_equal(first[5], first[6]);
+    assert_ptr_not_equal(first[5], third);
+    assert_int_equal(((struct node *)first[5])->id, 3);
+}
+
+static void r4_of_a_card_with_one_store_that_word_is_looked_at(void **state)
+{
+    story_open(32 * MIB, 3);
+    collect(MORPH_COLLECT_MINOR);       /* where types are heard of */
+    assert_true(sim.gc->weak_types);
+    stores_into_one_card(refs_type, false);
+    stores_into_one_card(weak_type, true);
+    sim.gc->weak_types = false;         /* as in a heap that has none: no object is looked for */
+    stores_into_one_card(refs_type, false);
+    story_close();
+}
+
 /* A full log loses nothing: the bytes say it too. */
 static void r4_a_full_log_loses_no_store(void **state)
 {
@@ -620,6 +674,7 @@ int main(void)
         world_case(r4_promoted_objects_add_their_cards),
         world_case(r4_a_card_is_carried_while_it_matters),
         world_case(r4_a_full_log_loses_no_store),
+        world_case(r4_of_a_card_with_one_store_that_word_is_looked_at),
         world_case(r4_blocks_that_become_old_have_clean_cards),
         world_case(r5_what_is_no_old_card_is_dropped),
         world_case(r5_granted_lines_are_taken_lines),
