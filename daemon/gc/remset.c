@@ -350,9 +350,16 @@ bool remset_walk_ahead(struct gc *gc)
 static void grant_trace(struct gc *gc, const struct gc_grant *grant)
 {
     const uint64_t *starts = gc_block(gc, grant->block)->start;
-    for (uint32_t g = grant->scanned / MM_GRANULE_BYTES; g < grant->walked / MM_GRANULE_BYTES; g++)
-        if (gc_bit(starts, g) && gc_bit(grant->holes, g))
-            trace_old_object(&gc->tracer[0], gc_off(grant->block) + g * MM_GRANULE_BYTES, 0, UINT64_MAX);
+    uint32_t from = grant->scanned / MM_GRANULE_BYTES, to = grant->walked / MM_GRANULE_BYTES;
+    for (uint32_t word = from / 64; word * 64 < to; word++) {
+        uint64_t found = starts[word] & grant->holes[word];
+        if (word == from / 64)
+            found &= UINT64_MAX << from % 64;
+        if (to - word * 64 < 64)
+            found &= ~(UINT64_MAX << to % 64);
+        for (; found; found &= found - 1)
+            trace_old_object(&gc->tracer[0], gc_off(grant->block) + (word * 64 + (uint32_t)__builtin_ctzll(found)) * MM_GRANULE_BYTES, 0, UINT64_MAX);
+    }
 }
 
 void remset_trace_grants(struct gc *gc)
