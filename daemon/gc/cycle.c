@@ -247,6 +247,7 @@ static bool step_idle(struct gc *gc)
     if (gc_leftover_step(gc))              /* what the last collection left to do comes first */
         return true;
     gc->pause = pause_choose(gc);
+    gc->asked_kind = gc->wanted_kind;
     gc->kind = gc->pause == PAUSE_WHOLE ? gc->wanted_kind : gc->pause == PAUSE_END ? MM_COLLECT_MAJOR : MM_COLLECT_MINOR;
     gc->receipt = (struct receipt){ .heap = gc->heap->id, .cycle = gc->cycles + 1, .kind = gc->kind, .reason = gc->wanted_reason,
                                     .wait_ns = now - gc->wanted_ns };
@@ -443,6 +444,17 @@ static uint64_t lap(uint64_t *last)
     return took;
 }
 
+/* What this pause does is not wanted any more; what was asked for while threads were stopping, and is more than that, still is. A marking that became done then
+ * wants its end: at the limit everybody waits for that, and nobody asks for anything else. */
+static void wanted_settle(struct gc *gc)
+{
+    gc->wanted_exact = gc->wanted_exact && gc->pause != PAUSE_WHOLE;
+    gc->wanted = gc->wanted_exact || gc->wanted_kind > gc->asked_kind;
+    gc->wanted_begin = false;
+    if (gc->mark_state == MARK_DONE && gc->pause == PAUSE_MINOR)
+        gc_request(gc, MM_COLLECT_MAJOR, gc->mark_reason);
+}
+
 static bool step_prepare(struct gc *gc)
 {
     gc->receipt.stop_ns = lap(&gc->stop_ns);            /* from here on stop_ns is when the pause began */
@@ -455,7 +467,7 @@ static bool step_prepare(struct gc *gc)
     gc->roots_do_not_fit = false;
     gc->put_offs = 0;
     gc->emergency_blocks = 0;
-    gc->wanted = gc->wanted_begin = gc->wanted_exact = false;
+    wanted_settle(gc);
     gc->phase = GC_TRACE;
     gc_help_prepare(gc);
     trace_types_refresh(gc);

@@ -249,6 +249,7 @@ struct gc {
     bool      marking;                  /* what becomes old is marked: from the beginning of a marking to its end */
     bool      judging;                  /* this pause ends one: what is old and not marked is dead */
     enum mm_collection wanted_kind;
+    enum mm_collection asked_kind;      /* wanted_kind when this collection began to stop threads */
     enum receipt_reason wanted_reason;
     uint64_t  wanted_ns;
     uint32_t  epoch;

@@ -229,6 +229,63 @@ static void d12_compaction_knows_what_has_just_died(void **state)
     story_close();
 }
 
+/* ---- What is asked for while threads are stopping for something less ---- */
+
+static void minor_stopping(void)
+{
+    gc_request(sim.gc, MM_COLLECT_MINOR, RECEIPT_NURSERY);
+    (void)sim_serve();                  /* we run, and so it waits for us */
+    assert_int_equal(sim.gc->phase, GC_STOPPING);
+    assert_int_equal(sim.gc->pause, PAUSE_MINOR);
+}
+
+static void minor_made(uint64_t cycles)
+{
+    while (sim.gc->cycles == cycles) {
+        morph_poll(me);
+        (void)sim_serve();
+    }
+}
+
+/* The marker is done before the pause, which has been chosen by then; at the limit everybody waits for the end of the marking and nobody asks for it again. */
+static void d9_a_marking_that_is_done_while_threads_stop_is_ended(void **state)
+{
+    story_open(LIMIT, 1);
+    root[0] = node_new_old(1);
+    collect(MORPH_COLLECT_MAJOR);
+    marking_begin();
+    uint64_t cycles = sim.gc->cycles;
+    minor_stopping();
+    while (sim.gc->mark_state == MARK_ON)
+        assert_true(mark_step(sim.gc));
+    minor_made(cycles);
+    for (unsigned i = 0; i < 100 && sim.gc->mark_state != MARK_NONE; i++) {
+        (void)sim_serve();
+        morph_poll(me);
+    }
+    assert_int_equal(sim.gc->mark_state, MARK_NONE);
+    assert_int_equal(node_at(0)->id, 1);
+    story_close();
+}
+
+static void d9_a_larger_request_while_threads_stop_is_kept(void **state)
+{
+    story_open(LIMIT, 1);
+    root[0] = node_new(1);
+    uint64_t cycles = sim.gc->cycles;
+    minor_stopping();
+    gc_request(sim.gc, MM_COLLECT_COMPACT, RECEIPT_TOOL);
+    minor_made(cycles);
+    for (unsigned i = 0; i < 100 && (sim.gc->wanted || sim.gc->phase != GC_IDLE); i++) {
+        (void)sim_serve();
+        morph_poll(me);
+    }
+    assert_true(sim.gc->cycles > cycles + 1);
+    assert_int_equal(sim.gc->last.kind, MM_COLLECT_COMPACT);
+    assert_int_equal(node_at(0)->id, 1);
+    story_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -240,6 +297,8 @@ int main(void)
         world_case(d10_weak_objects_behind_ephemerons_are_cleared_too),
         world_case(d12_what_is_moved_keeps_what_it_refers_to),
         world_case(d12_compaction_knows_what_has_just_died),
+        world_case(d9_a_marking_that_is_done_while_threads_stop_is_ended),
+        world_case(d9_a_larger_request_while_threads_stop_is_kept),
     };
     return test_run(cases);
 }
