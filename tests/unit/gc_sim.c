@@ -35,6 +35,7 @@ struct object {
     enum kind       kind;
     uint64_t        reached;            /* number of the look that reached it */
     bool            late;               /* by way of a finalizer only */
+    uint64_t        late_look;          /* the last look that reached it so */
     void           *at;                 /* where this look found it */
 };
 
@@ -254,6 +255,8 @@ static void reach(struct object *object, bool late)
         return;
     object->reached = w.look;
     object->late = late;
+    if (late)
+        object->late_look = w.look;
     reached_count++;
     if (reach_count == reach_room) {
         reach_room = reach_room ? reach_room * 2 : 4096;
@@ -316,8 +319,9 @@ static void look_at_queue(bool whole)
             reach(w.finalizer[i].object, true);
 }
 
-/* A weak reference to `target` (in the model) that holds `word` (in the heap). */
-static void weak_look(struct object **target, uint64_t word, bool holder_late, bool whole)
+/* A weak reference to `target` (in the model) that holds `word` (in the heap). `holder_seen`: when its holder was looked at before; since then it may have been
+ * garbage that a marking had not found, and lost references to what only finalizers knew, be that strong again by now. */
+static void weak_look(struct object **target, uint64_t word, bool holder_late, uint64_t holder_seen, bool whole)
 {
     if (!*target) {
         must(word == 0);
@@ -325,7 +329,7 @@ static void weak_look(struct object **target, uint64_t word, bool holder_late, b
     }
     bool alive = is_reached(*target) && (holder_late || !(*target)->late);
     if (word == 0) {                    /* a minor collection may have met a late holder early, by way of a dead old object */
-        must_of(*target, !is_reached(*target) || ((*target)->late && (!holder_late || !whole)));
+        must_of(*target, !is_reached(*target) || ((*target)->late && (!holder_late || !whole)) || (holder_late && (*target)->late_look > holder_seen));
         *target = NULL;
         return;
     }
@@ -355,6 +359,7 @@ static void object_look(struct object *object, uint64_t word, bool whole)
         must_of(object, object->at == at);
         return;
     }
+    uint64_t seen = object->walked;
     object->walked = w.look;
     object->at = at;
     must_of(object, trace_off(sim.gc, word) != TRACE_NONE && sim_space(at) != GC_NOWHERE);
@@ -372,7 +377,7 @@ static void object_look(struct object *object, uint64_t word, bool whole)
     bool late = is_reached(object) && object->late;
     for (uint32_t i = 0; i < object->refs; i++)
         if (object->kind == WEAK)
-            weak_look(&object->ref[i], (uintptr_t)*ref_slot(object, at, i), late, whole);
+            weak_look(&object->ref[i], (uintptr_t)*ref_slot(object, at, i), late, seen, whole);
         else
             root_add(object->ref[i], (uintptr_t)*ref_slot(object, at, i));
 }
@@ -407,7 +412,7 @@ static void look(void)
         root_add(((struct finalizer *)(uintptr_t)handle_entry(index)->tag)->object, handle_entry(index)->word);
     for (unsigned i = 0; i < HANDLES; i++)
         if (w.handle[i].used && w.handle[i].weak)
-            weak_look(&w.handle[i].object, handle_entry(w.handle[i].handle.index)->word, false, whole);
+            weak_look(&w.handle[i].object, handle_entry(w.handle[i].handle.index)->word, false, 0, whole);
     while (todo.count && !w.failure[0]) {
         struct pair pair = todo.pair[--todo.count];
         object_look(pair.object, pair.word, whole);
