@@ -74,7 +74,7 @@ static void *collected_new(struct morph__thread *thread, uint64_t header, uint64
     struct morph_bump *bump = bump_of(thread, which);
     bool longer = thread->heap->no_moving && extent > MM_HOLE_SMALL_BYTES && extent > (uint64_t)(bump->limit - bump->cursor);
     if (longer)
-        bump = bump_of(thread, 0);
+        bump = bump_of(thread, 0);              /* nursery.c says why */
     if (thread->heap->stress)
         stress(thread);
     if (extent > MM_LARGE_BYTES) {
