@@ -178,6 +178,33 @@ static void an_owner_describes_its_storage(void **state)
     world_close(w);
 }
 
+/* As make_owner(), of a type whose storage holds no references, as the characters of a string. */
+static __attribute__((noinline)) uintptr_t make_text(struct world *w, morph_type text)
+{
+    struct owner *owner = only_here = morph_new(w->me, text);
+    uintptr_t *storage = morph_new_array(w->me, w->raw, MANY * 16);
+    owner->storage = storage;
+    owner->are_references = 1;
+    for (unsigned i = 0; i < MANY; i++)
+        storage[2 * i] = (uintptr_t)shown(w->hidden[i]);
+    return hide(storage);
+}
+
+static void an_owner_may_have_storage_without_references(void **state)
+{
+    struct world *w = world_open(8 * MiB);
+    morph_type text;
+    assert_ok(morph_type_register(w->heap, &(morph_type_spec){ .name = "text", .bytes = sizeof(struct owner), .storage_at = offsetof(struct owner, storage),
+                                                               .storage_bytes = 8 }, &text));
+    make_many(w);
+    uintptr_t kept = make_text(w, text);
+    assert_true(MANY - alive_after_collection(w) >= MOST);
+    for (unsigned i = 0; i < MANY; i++)
+        assert_true(((uintptr_t *)shown(kept))[2 * i] == (uintptr_t)shown(w->hidden[i]));
+    only_here = NULL;
+    world_close(w);
+}
+
 /* What is not storage is followed as its own type says, whatever one of those who refer to it knows of it. */
 static void an_owner_does_not_describe_other_objects(void **state)
 {
@@ -511,7 +538,7 @@ int main(void)
 {
     const struct CMUnitTest cases[] = {
         test_case(any_word_that_points_to_an_object_keeps_it), test_case(exact_types_follow_only_their_references),
-        test_case(an_owner_describes_its_storage), test_case(an_owner_does_not_describe_other_objects),
+        test_case(an_owner_describes_its_storage), test_case(an_owner_does_not_describe_other_objects), test_case(an_owner_may_have_storage_without_references),
         test_case(a_long_storage_is_followed_by_its_owners_rule),
         test_case(threads_are_stopped_wherever_they_are),
         test_case(what_a_thread_leaves_in_static_data_is_known), test_case(on_an_unknown_stack_nothing_is_collected),
