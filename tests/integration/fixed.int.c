@@ -249,7 +249,9 @@ static void a_long_storage_is_followed_by_its_owners_rule(void **state)
     for (unsigned word = 0; word < 2; word++) {
         make_long_owner(w, word);
         unsigned left = alive_after_collection(w);
-        assert_true(word == 0 ? left == MANY : test_sanitized() || MANY - left >= MOST);        /* instrumented code leaves the storage's address about */
+        for (unsigned more = 0; word == 1 && MANY - left < MOST && more < 3; more++)
+            left = alive_after_collection(w);           /* instrumented code left the storage's address on the stack, where other calls lie by now */
+        assert_true(word == 0 ? left == MANY : MANY - left >= MOST);
         long_owner_check(w, word);
         only_here = NULL;
         witnesses_free(w);
