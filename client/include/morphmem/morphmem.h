@@ -328,8 +328,8 @@ MORPH_API void *morph_weak_read(morph_thread *thread, const void *slot);
 /* ---- Roots ------------------------------------------------------------------------------------------------------------- */
 
 /* A frame: room for `bytes` (a multiple of 8) of references in the thread's root stack, zeroed. The daemon sees it and updates it when
- * objects move; the program reads and writes it plainly. Frames are popped in the opposite order. NULL: the root area (2 MiB) is full
- * (ROOTS). */
+ * objects move; the program reads and writes it plainly (faster if its fields are volatile, docs/design/fast-paths.md). Frames are popped
+ * in the opposite order. NULL: the root area (2 MiB) is full (ROOTS). */
 static inline void *morph_frame_push(morph_thread *thread, size_t bytes);
 static inline void morph_frame_pop(morph_thread *thread, void *frame);
 

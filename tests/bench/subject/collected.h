@@ -40,20 +40,23 @@ static inline void place_begin(struct place *place, size_t most_bytes)
         .element_refs = MORPH_ELEMENT_IS_REF }, &place->table));
 }
 
-static inline void **roots_begin(unsigned count)
+static inline void *roots_begin(unsigned count)
 {
-    void **roots = morph_frame_push(thread, count * sizeof *roots);
+    void *roots = morph_frame_push(thread, count * sizeof(void *));
     if (__builtin_expect(!roots, 0))
         subject_die("the root area is full");
     return roots;
 }
 
-static inline void roots_end(void **roots)
+static inline void roots_end(const volatile void *roots)
 {
-    morph_frame_pop(thread, roots);
+    morph_frame_pop(thread, (void *)(uintptr_t)roots);
 }
 
-#define SUBJECT_ROOTS(name, count) void **const name = roots_begin(count)
+/* Volatile: otherwise the compiler joins the reads of two neighbouring words into one of 16 bytes, which waits until the stores before
+ * it have left the core ([fast.frames]). */
+typedef void *volatile subject_root;
+#define SUBJECT_ROOTS(name, count) subject_root *const name = roots_begin(count)
 #define SUBJECT_ROOTS_END(name)    roots_end(name)
 
 static inline void **subject_globals(void *memory, unsigned count)

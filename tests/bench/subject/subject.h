@@ -16,7 +16,7 @@
  *
  * A subject whose objects move (SUBJECT_ROOTED) must know what refers to them, and provides these; for the others they are plain memory:
  *
- *   SUBJECT_ROOTS(name, count)      declares `name`, an array of references that is right after each allocation, all NULL
+ *   SUBJECT_ROOTS(name, count)      declares `name`, an array of subject_root: references that are right after each allocation, all NULL
  *   SUBJECT_ROOTS_END(name)         the last of them ends first
  *   subject_globals(memory, count)  the same for the whole run: static memory of the workload, or what stands for it
  *   place_store(place, object, slot, value)     stores a reference into an object that is not the latest
@@ -57,7 +57,8 @@ static inline void subject_die(const char *sentence)
 
 #ifndef SUBJECT_ROOTED
 #define SUBJECT_ROOTED 0
-#define SUBJECT_ROOTS(name, count) void *name[count] = { NULL }
+typedef void *subject_root;
+#define SUBJECT_ROOTS(name, count) subject_root name[count] = { NULL }
 #define SUBJECT_ROOTS_END(name)    (void)name
 
 static inline void **subject_globals(void *memory, unsigned count)

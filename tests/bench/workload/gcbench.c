@@ -7,10 +7,10 @@
 #define ARRAY_NUMBERS  2000000u
 #define SLOT_BYTES     48u          /* of a node, with a header */
 
-static void *const none[2];
+static subject_root none[2];
 
 /* With children[0] and [1], which may be elsewhere once the node is there. */
-static inline struct wide *wide_new(struct place *place, void *const *children)
+static inline struct wide *wide_new(struct place *place, subject_root *children)
 {
     struct wide *node = place_object(place, KIND_WIDE);
     if (!node)
