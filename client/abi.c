@@ -15,6 +15,7 @@ _Static_assert(offsetof(struct morph_thread, stop) == offsetof(struct mm_slot, s
 _Static_assert(offsetof(struct morph_thread, marking) == offsetof(struct mm_slot, marking), "fast.h");
 _Static_assert(offsetof(struct morph_thread, card_base) == offsetof(struct mm_slot, card_base), "fast.h");
 _Static_assert(offsetof(struct morph_thread, first_card) == offsetof(struct mm_slot, first_card), "fast.h");
+_Static_assert(offsetof(struct morph_thread, bytes_off) == offsetof(struct mm_slot, bytes_off), "fast.h");
 _Static_assert(MORPH_ROOTS_OFF == MM_SLOT_ROOTS_OFF && MORPH_ROOTS_BYTES == MM_ROOT_AREA_BYTES, "fast.h");
 _Static_assert(MORPH_CARD_SHIFT == MM_CARD_SHIFT && MORPH_CARD_DIRTY == MM_CARD_DIRTY, "fast.h");
 _Static_assert(MORPH_SMALL_BYTES == MM_LARGE_BYTES, "fast.h");

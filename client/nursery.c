@@ -185,7 +185,7 @@ int morph__old_refill(struct morph__thread *thread, uint64_t extent, bool longer
     if (hole_next(thread, extent, longer))
         return 0;
     morph_poll((morph_thread *)thread->slot);
-    morph__types_refresh(thread->heap);         /* no collection need come for a long time: hear here that a type is young again */
+    morph__types_refresh(thread);         /* no collection need come for a long time: hear here that a type is young again */
     do {
         int r = cell_await(thread, MM_GRANT_OLD, 1, (uint32_t)extent, longer, &cell);
         if (r < 0)

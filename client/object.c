@@ -172,5 +172,6 @@ void *morph_new_bytes_slow(morph_thread *public_thread, uint64_t bytes)
         return NULL;
     if (bytes > MM_OBJECT_MAX_BYTES)
         return morph__thread_fail(thread, MORPH_ETOOLARGE);
-    return object_new(thread, mm_header_make((uint32_t)bytes, MM_TYPE_RAW, 0), mm_object_extent((uint32_t)bytes), MORPH_HINT_NONE);
+    return object_new(thread, mm_header_make((uint32_t)bytes, MM_TYPE_RAW, 0), mm_object_extent((uint32_t)bytes),
+                      public_thread->bytes_off ? MORPH_HINT_LONG : MORPH_HINT_NONE);
 }

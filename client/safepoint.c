@@ -83,7 +83,7 @@ void morph__leave(struct morph__thread *thread)
         morph__grants_forget(thread);
         if (mm_load_relaxed(&thread->heap->control->mapped_chunks) > mm_load_acquire(&thread->heap->mapped_chunks))
             morph__map_promised(thread->heap);
-        morph__types_refresh(thread->heap);
+        morph__types_refresh(thread);
         morph__roots_take_back(thread);
         if (!thread->root_sets || morph__status(thread->heap))
             break;

@@ -47,7 +47,10 @@ static int attach(struct morph_heap *heap, struct morph__thread *thread)
         heap->thread = thread;
     }
     morph__unlock(heap);
-    return thread->slot ? 0 : MORPH_ETHREADS;
+    if (!thread->slot)
+        return MORPH_ETHREADS;
+    morph__types_refresh(thread);
+    return 0;
 }
 
 int morph__thread_attach_quiet(struct morph_heap *heap, struct morph__thread **ret_thread)

@@ -60,7 +60,7 @@ static uint32_t bump_off(struct morph_heap *heap, uint32_t id)
 }
 
 /* Other threads may be reading bump_off: either cursor is right for them. */
-void morph__types_refresh(struct morph_heap *heap)
+static void heap_refresh(struct morph_heap *heap)
 {
     uint32_t version = mm_load_acquire(&heap->control->pretenure_version);      /* pairs with the release in daemon/gc/pretenure.c */
     if (version == mm_load_relaxed(&heap->pretenure_version))
@@ -71,6 +71,13 @@ void morph__types_refresh(struct morph_heap *heap)
         for (struct morph__type *type = heap->type_bucket[i]; type; type = type->next)
             mm_store_relaxed(&type->info.bump_off, bump_off(heap, type->id));
     morph__unlock(heap);
+}
+
+/* Those without a type belong to no heap's list: each thread has a word of its own for them. Where nothing moves they start at the cursor of longer objects. */
+void morph__types_refresh(struct morph__thread *thread)
+{
+    heap_refresh(thread->heap);
+    thread->slot->bytes_off = thread->heap->no_moving ? offsetof(struct morph_thread, young) : bump_off(thread->heap, MM_TYPE_RAW);
 }
 
 static int type_remember(struct morph_heap *heap, const struct mm_type *spec, uint32_t id, struct morph__type **ret_type)

@@ -83,7 +83,8 @@ struct mm_slot {
     /*  68 */ uint32_t marking;             /* client, whenever it goes on: what control->marking says */
     /*  72 */ uint64_t card_base;           /* client, at attach: its address of card 0, less its base >> 9 */
     /*  80 */ uint64_t first_card;          /* client, at attach: its base >> 9 */
-    /*  88 */ uint64_t reserved1[5];
+    /*  88 */ uint32_t bytes_off;           /* client: 0 or 16, of the cursor at which objects without a type are born */
+    /*  92 */ uint32_t reserved1[9];
 
     /* Line 2: hand-shake and requests. */
     /* 128 */ uint32_t state;               /* enum mm_slot_state, see the moves above */
@@ -128,6 +129,7 @@ _Static_assert(offsetof(struct mm_slot, stop) == 64, "layout v1");
 _Static_assert(offsetof(struct mm_slot, marking) == 68, "layout v1");
 _Static_assert(offsetof(struct mm_slot, card_base) == 72, "layout v1");
 _Static_assert(offsetof(struct mm_slot, first_card) == 80, "layout v2");
+_Static_assert(offsetof(struct mm_slot, bytes_off) == 88, "layout v3");
 _Static_assert(offsetof(struct mm_slot, state) == 128, "layout v1");
 _Static_assert(offsetof(struct mm_slot, client_word) == 136, "layout v1");
 _Static_assert(offsetof(struct mm_slot, request_seq) == 144, "layout v1");

@@ -107,7 +107,7 @@ static void sizes_init(struct gc *gc, const struct gc_options *options)
     gc->young_blocks = gc->young_min;
     gc->promotion_age = (uint32_t)within(options->promotion_age ? options->promotion_age : 3, 1, 15);
     gc->age_now = gc->promotion_age;
-    gc->probation_blocks = GC_PROBATION_LEAST;
+    gc->probation_bytes = GC_PROBATION_LEAST;
     uint64_t start = options->start_bytes >> MM_BLOCK_SHIFT;
     gc->start_blocks = within(start ? start : 32 * MIB_BLOCKS, 1, limit * 3 / 4);
     gc->pause_target_ns = (uint64_t)options->pause_target_us * 1000;

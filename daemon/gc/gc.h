@@ -178,8 +178,8 @@ enum gc_phase { GC_IDLE, GC_STOPPING, GC_PREPARE, GC_TRACE, GC_FINISH };
 /* A job at another worker, to help with a trace (help.c). */
 struct gc_helper { struct job job; struct gc_tracer *tracer; uint32_t posted; };
 
-#define GC_PROBATION_LEAST 64u          /* pretenured blocks after which types are measured again; doubles while they prove right */
-#define GC_PROBATION_MOST  4096u
+#define GC_PROBATION_LEAST (4u << 20)   /* pretenured bytes after which types are measured again; doubles while they prove right */
+#define GC_PROBATION_MOST  (256u << 20)
 #define GC_SAMPLES     8u             /* nursery blocks looked at after a collection */
 
 struct gc {
@@ -282,7 +282,7 @@ struct gc {
     pthread_mutex_t lock;               /* of the block tables, while several tracers run */
     uint32_t  sample[GC_SAMPLES];       /* emptied nursery blocks still to be looked at by pretenure.c */
     uint32_t  samples, sample_turn;
-    uint64_t  pretenured_blocks, probation_blocks;      /* granted since the last probation, and how many start the next one */
+    uint64_t  pretenured_bytes, probation_bytes;        /* granted since the last probation, and how many start the next one */
     uint32_t  pretenure_version;
 
     uint32_t  drain_round;              /* objects that a trace takes between two looks at the clock */

@@ -209,13 +209,14 @@ static bool holes_choose(uint64_t *holes, uint32_t bytes)
 }
 
 /* Zeroes the holes and makes them a chain (shm/hole.h); the first one. */
-static uint32_t holes_chain(const struct gc *gc, uint32_t block, const uint64_t *holes)
+static uint32_t holes_chain(struct gc *gc, uint32_t block, const uint64_t *holes)
 {
     char *base = gc->heap->view.base + gc_off(block);
     uint64_t first = 0, *link = &first;
     for (uint32_t from, to = 0; gc_bits_run(holes, to, &from, &to);) {
         char *at = base + from * MM_GRANULE_BYTES;
         memset(at, 0, (to - from) * MM_GRANULE_BYTES);
+        gc->pretenured_bytes += (to - from) * MM_GRANULE_BYTES;
         mm_store_relaxed(link, mm_hole_make(from, to - from));
         link = (uint64_t *)at;
     }
@@ -267,6 +268,7 @@ static int old_take(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell
     int r = blocks_take(gc, want, 1, MM_BLOCK_GRANTED, GC_OLD, &block, &count, &zeroed);
     if (r)
         return r;
+    gc->pretenured_bytes += (uint64_t)count << MM_BLOCK_SHIFT;
     for (uint32_t b = block; b < block + count; b++) {
         gc->old_blocks++;
         if (!grant_note(gc, slot, b, all))
@@ -286,7 +288,7 @@ static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cel
     }
     if (mark_assist(gc) || major_due(gc, slot, 0))
         return HEAP_LATER_WORK;
-    if (!gc->fixed && (gc->pretenured_blocks += OLD_CELL_BLOCKS) >= gc->probation_blocks)
+    if (gc->pretenured_bytes >= gc->probation_bytes)
         pretenure_probation(gc);
     int r = old_take(gc, slot, bytes, ret_cell);
     return (r == -MORPH_ENOMEM || r == -MORPH_EBUDGET) && gc_at_limit(gc, slot) ? HEAP_LATER_WORK : r;

@@ -34,9 +34,9 @@ static void type_judge(struct gc *gc, uint32_t id)
     type->in_a_row = survive ? (uint8_t)(type->in_a_row + (type->in_a_row < IN_A_ROW)) : 0;
     if (type->on_probation) {
         type->on_probation = false;
-        gc->probation_blocks = !survive ? GC_PROBATION_LEAST : gc->probation_blocks < GC_PROBATION_MOST ? gc->probation_blocks * 2 : GC_PROBATION_MOST;
+        gc->probation_bytes = !survive ? GC_PROBATION_LEAST : gc->probation_bytes < GC_PROBATION_MOST ? gc->probation_bytes * 2 : GC_PROBATION_MOST;
     }
-    if (id != MM_TYPE_RAW && (type->in_a_row == IN_A_ROW) != type->pretenured)
+    if ((type->in_a_row == IN_A_ROW) != type->pretenured)
         type_set(gc, id, !type->pretenured);
 }
 
@@ -69,8 +69,8 @@ bool pretenure_step(struct gc *gc)
 
 void pretenure_probation(struct gc *gc)
 {
-    gc->pretenured_blocks = 0;
-    for (uint32_t id = 1; id < gc->type_count; id++)
+    gc->pretenured_bytes = 0;
+    for (uint32_t id = MM_TYPE_RAW; id < gc->type_count; id++)
         if (gc->type[id].pretenured) {
             type_set(gc, id, false);
             gc->type[id].on_probation = true;

@@ -290,7 +290,7 @@ static void the_thread_is_abi(void **state)
         { offsetof(struct morph_thread, overwritten_head), 40 }, { offsetof(struct morph_thread, roots_bytes), 48 },
         { offsetof(struct morph_thread, roots_extra_bytes), 56 }, { offsetof(struct morph_thread, stop), 64 },
         { offsetof(struct morph_thread, marking), 68 }, { offsetof(struct morph_thread, card_base), 72 },
-        { offsetof(struct morph_thread, first_card), 80 }, { offsetof(struct morph_type_info, header), 0 },
+        { offsetof(struct morph_thread, first_card), 80 }, { offsetof(struct morph_thread, bytes_off), 88 }, { offsetof(struct morph_type_info, header), 0 },
         { offsetof(struct morph_type_info, extent_bytes), 8 }, { offsetof(struct morph_type_info, bump_off), 16 },
         { offsetof(struct morph_type_info, element_bytes), 20 },
     };

@@ -106,7 +106,7 @@ static void slot_client_words(struct mm_slot *slot)
     slot->request_min = V32(18), slot->wish_blocks = V32(19), slot->waits = V32(20), slot->wait_ns = V64(21);
     slot->ring_head = V32(22), slot->give_tail = V32(23);
     slot->ring_tail = V32(24), slot->asleep = V32(25), slot->give_head = V32(26), slot->overwritten_tail = V64(27);
-    slot->roots_extra_bytes = V64(28), slot->first_card = V64(29), slot->roots_overflow = V32(30);
+    slot->roots_extra_bytes = V64(28), slot->first_card = V64(29), slot->roots_overflow = V32(30), slot->bytes_off = V32(31);
 }
 
 static void slot(void **state)
@@ -116,7 +116,7 @@ static void slot(void **state)
         { 0, 8, 1 }, { 8, 8, 2 }, { 16, 8, 3 }, { 24, 8, 4 }, { 32, 4, 5 }, { 36, 4, 6 }, { 40, 8, 7 }, { 48, 8, 8 },
         { 64, 4, 9 }, { 68, 4, 10 }, { 72, 8, 11 }, { 128, 4, 12 }, { 132, 4, 13 }, { 136, 8, 14 }, { 144, 4, 15 }, { 148, 4, 16 },
         { 152, 4, 17 }, { 156, 4, 18 }, { 160, 4, 19 }, { 164, 4, 20 }, { 168, 8, 21 }, { 192, 4, 22 }, { 196, 4, 23 },
-        { 256, 4, 24 }, { 260, 4, 25 }, { 264, 4, 26 }, { 272, 8, 27 }, { 56, 8, 28 }, { 80, 8, 29 }, { 176, 4, 30 },
+        { 256, 4, 24 }, { 260, 4, 25 }, { 264, 4, 26 }, { 272, 8, 27 }, { 56, 8, 28 }, { 80, 8, 29 }, { 176, 4, 30 }, { 88, 4, 31 },
     };
     assert_int_equal(sizeof slot, 1536);
     slot_client_words(&slot);

@@ -35,6 +35,7 @@ struct morph_thread {
     uint32_t marking;                   /* overwritten references are logged */
     uintptr_t card_base;                /* of the card bytes, less the heap's base >> MORPH_CARD_SHIFT */
     uintptr_t first_card;
+    uint32_t bytes_off;                 /* in here: of the pair that objects without a type are born in */
 };
 #define MORPH_CARD_SHIFT     9
 #define MORPH_CARD_DIRTY     128        /* and above: nothing more to be said */
@@ -105,7 +106,8 @@ static inline void *morph_new_bytes(morph_thread *thread, uint64_t bytes)
 {
     if (MORPH__FAST && MORPH_LIKELY(bytes <= MORPH_SMALL_BYTES - MORPH_HEADER_BYTES)) {
         uint64_t extent = (bytes + MORPH_HEADER_BYTES + MORPH_GRANULE_BYTES - 1) & ~(uint64_t)(MORPH_GRANULE_BYTES - 1);
-        void *object = morph_bump_object(&thread->young, bytes | (uint64_t)1 << 56, extent);
+        struct morph_bump *bump = (struct morph_bump *)((char *)thread + thread->bytes_off);
+        void *object = morph_bump_object(bump, bytes | (uint64_t)1 << 56, extent);
         if (MORPH_LIKELY(object != NULL))
             return object;
     }
