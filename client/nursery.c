@@ -23,7 +23,8 @@ static bool stash_take(struct morph__thread *thread, uint32_t kind, struct mm_ce
     for (uint32_t i = 0; i < thread->stash_count; i++)
         if (thread->stash[i].kind == kind) {
             *ret_cell = thread->stash[i];
-            thread->stash[i] = thread->stash[--thread->stash_count];
+            thread->stash_count--;
+            memmove(&thread->stash[i], &thread->stash[i + 1], (thread->stash_count - i) * sizeof thread->stash[0]);    /* they are begun in the order in which they were granted */
             return true;
         }
     return false;
@@ -160,6 +161,7 @@ static bool hole_next(struct morph__thread *thread, uint64_t extent, bool longer
 {
     struct morph__old *old = &thread->old[longer];
     struct morph_bump *bump = old_bump(thread, longer);
+    mm_fence_release();                 /* whoever sees that the limit is elsewhere sees what was put here: left() in daemon/gc/holes.c */
     while (old->hole || old->rest) {
         if (!old->hole) {
             old->rest--;
@@ -170,8 +172,8 @@ static bool hole_next(struct morph__thread *thread, uint64_t extent, bool longer
         uint64_t next = mm_load_relaxed((const uint64_t *)at);
         old->hole = mm_hole_follows(hole, next) ? (uint32_t)next : 0;
         if (mm_hole_bytes(hole) >= extent) {
-            mm_fence_release();         /* pairs with grant_walk_ahead(): who sees an object here sees those in the holes before */
             *bump = (struct morph_bump){ at, at + mm_hole_bytes(hole) };
+            mm_fence_release();         /* and whoever sees an object here sees this limit, or a later one: begun() there */
             return true;
         }
     }

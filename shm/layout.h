@@ -1,6 +1,6 @@
 /* layout.h — the geometry of a heap, and the version of everything in shm/.
  *
- *   granule 16 B · line 256 B · card 512 B · block 64 KiB · chunk 2 MiB · segment 2, 32 or 256 MiB
+ *   granule 16 B · card 512 B · block 64 KiB · chunk 2 MiB · segment 2, 32 or 256 MiB
  *
  * A heap is one reserve of address space in the client and another in the daemon; the same offset means the same byte in
  * both. The reserve is filled with segments (sealed memfds, see memfd.h). Grants are counted in blocks.
@@ -15,7 +15,6 @@
 #define MM_LAYOUT_VERSION   3u          /* of every structure in shm/; client and daemon must agree exactly */
 
 #define MM_GRANULE_BYTES    16u
-#define MM_LINE_BYTES       256u
 #define MM_CARD_BYTES       512u
 #define MM_CARD_SHIFT       9
 #define MM_BLOCK_BYTES      65536u
@@ -23,7 +22,6 @@
 #define MM_CHUNK_BYTES      (2u << 20)
 #define MM_CHUNK_SHIFT      21
 #define MM_CHUNK_BLOCKS     (MM_CHUNK_BYTES / MM_BLOCK_BYTES)     /* 32: one word of bits */
-#define MM_BLOCK_LINES      (MM_BLOCK_BYTES / MM_LINE_BYTES)      /* 256: a 256-bit map */
 #define MM_PAGE_BYTES       4096u                                 /* unit of pool pages; the kernel's page may be larger */
 
 #define MM_SEGMENT_SMALL    ((uint64_t)2 << 20)
@@ -49,6 +47,5 @@ static inline uint64_t mm_round_up(uint64_t n, uint64_t unit) { return (n + unit
 static inline uint64_t mm_blocks_for(uint64_t bytes) { return (bytes + MM_BLOCK_BYTES - 1) >> MM_BLOCK_SHIFT; }
 
 _Static_assert(MM_CHUNK_BLOCKS == 32, "a chunk's blocks fit a 32-bit mask");
-_Static_assert(MM_BLOCK_LINES == 256, "a block's lines fit a 256-bit map");
 
 #endif

@@ -128,7 +128,7 @@ int gc_new(struct heap *heap, const struct gc_options *options)
     gc->side = table_make(reserve_blocks(gc), sizeof *gc->side);
     gc->young = table_make(reserve_blocks(gc), sizeof *gc->young);
     gc->from = table_make(reserve_blocks(gc), sizeof *gc->from);
-    gc->listed = table_make(reserve_blocks(gc), sizeof *gc->listed);
+    reclaim_lists_clear(gc);
     gc->evac = table_make(reserve_blocks(gc), sizeof *gc->evac);
     gc->edges = table_make(reserve_blocks(gc), sizeof *gc->edges);
     gc->unswept = table_make(reserve_blocks(gc), sizeof *gc->unswept);
@@ -139,7 +139,7 @@ int gc_new(struct heap *heap, const struct gc_options *options)
     gc->drain_round = GC_DRAIN_ROUND;
     gc->tracer = calloc(GC_MAX_TRACERS, sizeof *gc->tracer);
     gc->type = calloc(32, sizeof *gc->type);
-    if (!gc->space || !gc->side || !gc->young || !gc->from || !gc->evac || !gc->edges || !gc->listed || !gc->unswept || !gc->dirty_chunk || !gc->dirty_chunk_spare ||
+    if (!gc->space || !gc->side || !gc->young || !gc->from || !gc->evac || !gc->edges || !gc->unswept || !gc->dirty_chunk || !gc->dirty_chunk_spare ||
         !gc->chunk_dirty || !gc->tracer || !gc->type) {
         gc_free(gc);
         heap->gc = NULL;
@@ -153,7 +153,7 @@ int gc_new(struct heap *heap, const struct gc_options *options)
         return -MORPH_EMEMORY;
     }
     for (unsigned i = 0; i < GC_MAX_TRACERS; i++)
-        gc->tracer[i] = (struct gc_tracer){ .gc = gc, .old_block = { UINT32_MAX, UINT32_MAX } };
+        gc->tracer[i] = (struct gc_tracer){ .gc = gc, .old_block = { GC_NO_BLOCK, GC_NO_BLOCK } };
     sizes_init(gc, options);
     return 0;
 }
@@ -168,7 +168,6 @@ void gc_free(struct gc *gc)
     table_free(gc->from, reserve_blocks(gc), sizeof *gc->from);
     table_free(gc->evac, reserve_blocks(gc), sizeof *gc->evac);
     table_free(gc->edges, reserve_blocks(gc), sizeof *gc->edges);
-    table_free(gc->listed, reserve_blocks(gc), sizeof *gc->listed);
     table_free(gc->unswept, reserve_blocks(gc), sizeof *gc->unswept);
     table_free(gc->dirty_chunk, reserve_chunks(gc), sizeof *gc->dirty_chunk);
     table_free(gc->dirty_chunk_spare, reserve_chunks(gc), sizeof *gc->dirty_chunk);
@@ -330,17 +329,19 @@ static uint32_t rings_look(struct gc *gc)
     return blocks;
 }
 
-/* Young blocks that wait for threads that are gone are taken back, and if most of the nursery waits for idle threads those that were granted
- * ahead too: else nothing would be left for the threads that work. Such a cell then says nothing. */
+/* Blocks that wait for threads that are gone are taken back, and if most of the nursery waits for idle threads young ones that were granted
+ * ahead too: else nothing would be left for the threads that work; and old ones when a marking ends. Such a cell then says nothing. */
 static void rings_revoke(struct gc *gc, bool ahead)
 {
+    bool old_ahead = gc->pause == PAUSE_WHOLE || gc->pause == PAUSE_END;
     for (uint32_t i = 0; i < rings_high(gc); i++) {
         struct mm_slot *slot = mm_control_slot(gc->heap->control, i);
         struct slot_end *end = &gc->heap->slot[i];
         bool gone = mm_load_relaxed(&slot->state) == MM_SLOT_FREE;
         for (uint32_t n = gc->flagged_head[i]; n != end->tail; n++) {
             struct mm_cell *cell = &slot->cell[n % MM_RING_CELLS];
-            if (end->cell[n % MM_RING_CELLS].kind != MM_GRANT_YOUNG || !(gone || (ahead && mm_load_relaxed(&cell->seq) == 0)))
+            bool old = end->cell[n % MM_RING_CELLS].kind == MM_GRANT_OLD && !gc->fixed, young = end->cell[n % MM_RING_CELLS].kind == MM_GRANT_YOUNG;
+            if (!(young || old) || !(gone || ((young ? ahead : old_ahead) && mm_load_relaxed(&cell->seq) == 0)))
                 continue;
             end->cell[n % MM_RING_CELLS].kind = MM_GRANT_REFUSED;
             *cell = (struct mm_cell){ .kind = MM_GRANT_REFUSED };
@@ -394,6 +395,7 @@ static void from_space_choose(struct gc *gc)
             memset(gc_block(gc, block)->start, 0, sizeof gc_block(gc, block)->start);
         else
             heap_block_set_state(gc->heap, block, MM_BLOCK_NURSERY);
+        gc_block(gc, block)->used_bytes = 0;
         gc_block(gc, block)->flags = gc->promoted_in_place && !survivors_among(gc, block) ? GC_PINNED : 0;
         gc->from[gc->from_count++] = block;
     }
@@ -420,7 +422,7 @@ static void tracers_reset(struct gc *gc)
         memset(t->moved, 0, sizeof t->moved);
         t->kept_objects = t->kept_bytes = t->marked_objects = t->marked_bytes = 0;
         t->starved = false;
-        t->queue_count = 0;
+        t->queue_count = t->seen_count = 0;
         t->grey.count = t->marked.count = t->weak.count = t->ephemerons.count = 0;
     }
 }
@@ -487,23 +489,28 @@ static bool step_prepare(struct gc *gc)
         rings_mark_large(gc);
     if (gc->kind == MM_COLLECT_COMPACT)
         evac_choose(gc);
-    else if (gc->pause == PAUSE_END)
+    else if (gc->pause == PAUSE_END) {
+        trace_queue_empty(&gc->marker);         /* marks of blocks that are emptied mean something else from here on */
         evac_settle(gc);
+    }
     if (!stacks_ready(gc)) {
         mm_store_relaxed(&gc->lie, "no memory for the mark stack");
         return true;
     }
     tracers_reset(gc);
-    remset_drain(gc);
-    remset_walk_grants(gc);
+    bool cards = gc->from_count || gc->evacuating;      /* else there is nothing that they could lead to, and they stay as they are */
+    if (cards || gc->pause == PAUSE_WHOLE)
+        remset_drain(gc);
+    holes_walk(gc);
     roots_pin(gc);
     if (gc->pause == PAUSE_WHOLE)
         remset_forget(gc);
     roots_trace(gc);
     gc->receipt.roots_ns = lap(&gc->lap_ns);
     if (gc->pause != PAUSE_WHOLE) {
-        remset_trace_grants(gc);
-        remset_trace(gc);
+        holes_trace(gc);
+        if (cards)
+            remset_trace(gc);
         if (gc->pause == PAUSE_END)
             evac_trace_edges(gc);
     }
@@ -548,15 +555,16 @@ static void sum_up(struct gc *gc)
     r->nursery_bytes = (uint64_t)gc->young_blocks << MM_BLOCK_SHIFT;
 }
 
-/* Old and large blocks that start the next marking: as much again as lives now, in whole lines, between the bounds, and before the limit presses:
+/* Old and large blocks that start the next marking: as much again as lives now, between the bounds, and before the limit presses:
  * what the last marking used while it went on is left for the next one, twice. */
 static void next_start(struct gc *gc)
 {
     uint64_t live = (gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT) + 1, limit = gc->heap->limit_blocks;
     uint64_t more = within(live, (gc->fixed ? FIXED_MORE_LEAST : CONFIG(old_min)) >> MM_BLOCK_SHIFT, CONFIG(old_max) >> MM_BLOCK_SHIFT);
-    uint64_t room = limit > live + 2 * gc->young_blocks ? limit - live - 2 * gc->young_blocks : 1;
+    uint64_t kept = 2 * gc->young_blocks + (gc->unusable_bytes >> MM_BLOCK_SHIFT), room = limit > live + kept ? limit - live - kept : 1;
     uint64_t most = within(room > 2 * gc->mark_used_blocks ? room - 2 * gc->mark_used_blocks : 0, room / 4, room * 3 / 4);
     more = more > most ? most : more;
+    gc->unusable_bytes -= gc->unusable_bytes / 64;
     gc->start_blocks = live + (more ? more : 1);
 }
 
@@ -570,7 +578,7 @@ static void adapt_age(struct gc *gc)
 }
 
 /* While a program builds something nearly all of the nursery is alive, and copying it would buy nothing: its blocks are promoted as they stand,
- * as pinned ones are, and what died in them is free lines. Not where copies would fill the holes of the old generation, nor where room is short. */
+ * as pinned ones are, and what died in them is holes. Not where copies would fill the holes of the old generation, nor where room is short. */
 static void adapt_promotion(struct gc *gc, uint64_t from_bytes)
 {
     const struct receipt *r = &gc->receipt;
@@ -663,11 +671,12 @@ static bool step_finish(struct gc *gc)
     evac_end(gc);
     regions_close(gc, gc->judging);
     reclaim_from_space(gc);
-    remset_end_grants(gc);
+    holes_end(gc);
     gc->cycles++;
     gc->mark_promoted_bytes += r->promoted_bytes + r->kept_bytes;
     gc->old_since_bytes = gc->judging ? 0 : gc->old_since_bytes + r->promoted_bytes + r->kept_bytes;
     if (gc->judging) {
+        gc->large_since_blocks = 0;
         gc->taken_marked = gc->taken_blocks;
         gc->live_bytes = r->marked_bytes + r->copied_bytes + r->evac_bytes + (gc->pause == PAUSE_END ? gc->mark_promoted_bytes : r->promoted_bytes + r->kept_bytes);
         reclaim_begin_sweep(gc);
@@ -735,7 +744,7 @@ static bool warm_step(struct gc *gc)
     return true;
 }
 
-bool gc_background_step(struct gc *gc) { return gc_leftover_step(gc) || remset_walk_ahead(gc) || warm_step(gc) || mark_step(gc); }
+bool gc_background_step(struct gc *gc) { return holes_ahead(gc) || gc_leftover_step(gc) || warm_step(gc) || mark_step(gc); }
 
 uint64_t gc_due_ns(const struct gc *gc)
 {

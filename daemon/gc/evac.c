@@ -26,24 +26,6 @@
 
 struct candidate { uint32_t block, bytes, usable; };
 
-static uint32_t lines_taken(const struct gc_block *side)
-{
-    uint32_t taken = 0;
-    for (unsigned i = 0; i < MM_BLOCK_LINES / 64; i++)
-        taken += (uint32_t)__builtin_popcountll(side->line[i]);
-    return taken;
-}
-
-/* Bytes of free lines in holes of at least four, that most objects fit into; a hole across two words counts in its parts. */
-static uint32_t bytes_usable(const struct gc_block *side)
-{
-    uint32_t usable = 0;
-    for (unsigned i = 0; i < MM_BLOCK_LINES / 64; i++) {
-        uint64_t free = ~side->line[i], begin = free & free >> 1 & free >> 2 & free >> 3;
-        usable += (uint32_t)__builtin_popcountll(begin | begin << 1 | begin << 2 | begin << 3);
-    }
-    return usable * MM_LINE_BYTES;
-}
 
 static int by_bytes(const void *a, const void *b)
 {
@@ -60,7 +42,7 @@ static uint32_t candidates(struct gc *gc, struct candidate *candidate, uint64_t 
         const struct gc_block *side = gc->space[b] == GC_OLD ? gc_block(gc, b) : NULL;
         if (!side || side->flags & (GC_GRANTED | GC_REGION | GC_UNSWEPT))
             continue;
-        uint32_t usable = bytes_usable(side);
+        uint32_t usable = side->used_bytes < MM_BLOCK_BYTES ? MM_BLOCK_BYTES - side->used_bytes : 0;
         *ret_usable_bytes += usable;
         if (side->used_bytes <= (gc->kind == MM_COLLECT_COMPACT ? DENSE_BYTES : SPARSE_BYTES))
             candidate[count++] = (struct candidate){ b, side->used_bytes, usable };
@@ -81,25 +63,6 @@ static void pinned_stay(struct gc *gc)
     }
 }
 
-/* The chosen ones are not to be filled meanwhile. */
-static void unlist(struct gc *gc)
-{
-    uint32_t left = 0, crumbs = 0;
-    for (uint32_t i = 0; i < gc->listed_count; i++) {
-        uint32_t block = gc->listed[i];
-        if (gc->space[block] != GC_EVAC) {
-            gc->listed[left++] = block;
-            crumbs += i < gc->crumbs;
-            continue;
-        }
-        gc_flag_clear(gc_block(gc, block), GC_LISTED);
-        gc->old_free_bytes -= (MM_BLOCK_LINES - lines_taken(gc_block(gc, block))) * MM_LINE_BYTES;
-        heap_block_set_state(gc->heap, block, MM_BLOCK_OLD);
-    }
-    gc->listed_count = left;
-    gc->crumbs = crumbs;
-}
-
 /* Takes candidates, the first ones first, as long as what is in them fits what is free elsewhere: a block of which one object stays is not gained. */
 static void take(struct gc *gc, const struct candidate *candidate, uint32_t count, uint64_t usable_bytes, uint64_t most_bytes)
 {
@@ -113,10 +76,23 @@ static void take(struct gc *gc, const struct candidate *candidate, uint32_t coun
         gc->space[candidate[chosen].block] = GC_EVAC;
     }
     pinned_stay(gc);
-    unlist(gc);
     for (uint32_t i = 0; i < chosen; i++)
-        if (gc->space[candidate[i].block] == GC_EVAC)
+        if (gc->space[candidate[i].block] == GC_EVAC) {
+            if (gc_block(gc, candidate[i].block)->flags & GC_LISTED)
+                reclaim_unlist(gc, candidate[i].block);         /* not to be filled meanwhile */
             gc->evac[gc->evac_count++] = candidate[i].block;
+        }
+}
+
+/* Free blocks that will be wanted whole before the next marking ends, as the last one's time says: for a nursery, and for large objects. */
+static uint64_t blocks_wanted(const struct gc *gc) { return gc_nursery_blocks(gc) + gc->large_since_blocks; }
+
+/* Holes are filled to the byte, so a block with garbage in it need not be emptied to be used again; only where whole blocks are short, or where half of what they
+ * hold is known to be free. */
+static bool worth_moving(const struct gc *gc)
+{
+    uint64_t held = (uint64_t)gc->old_blocks << MM_BLOCK_SHIFT;
+    return gc_room_blocks(gc) < blocks_wanted(gc) || gc->old_free_bytes > held / 2;
 }
 
 /* Bytes that can be moved in half of the pause target; where hardly a free block is left, in a few times as long, since a compaction of everything,
@@ -124,18 +100,20 @@ static void take(struct gc *gc, const struct candidate *candidate, uint32_t coun
 static uint64_t affordable_bytes(const struct gc *gc)
 {
     uint64_t rate = gc->evac_rate ? gc->evac_rate : FIRST_RATE, target_us = gc->pause_target_ns ? gc->pause_target_ns / 1000 : FIRST_TARGET_US;
-    bool tight = heap_limit_left(gc->heap) < gc->heap->limit_blocks / 10;
+    bool tight = gc_room_blocks(gc) < blocks_wanted(gc) / 2;
     return rate * (target_us / 2) / 1000 * (tight ? TIGHT_FACTOR : 1) + 1;
 }
 
 void evac_choose(struct gc *gc)
 {
     uint64_t usable_bytes;
+    bool later = gc->pause == PAUSE_BEGIN;
+    if (later && !worth_moving(gc))
+        return;
     struct candidate *candidate = malloc((gc->old_blocks + 1) * sizeof *candidate);
     if (!candidate)
         return;                                 /* no memory to choose in: nothing is moved */
     uint32_t count = candidates(gc, candidate, &usable_bytes);
-    bool later = gc->pause == PAUSE_BEGIN;
     take(gc, candidate, count, usable_bytes, later ? affordable_bytes(gc) * CHOOSE_FACTOR : UINT64_MAX);
     gc->recording = later && gc->evac_count;
     gc->evacuating = !later && gc->evac_count;
@@ -163,7 +141,6 @@ void evac_settle(struct gc *gc)
         if (gc->space[candidate[i].block] == GC_EVAC) {
             struct gc_block *side = gc_block(gc, candidate[i].block);
             memset(side->mark, 0, sizeof side->mark);           /* from here on: carried out; what is not reached in this pause is dead */
-            memset(side->line_mark, 0, sizeof side->line_mark);
             side->live_bytes = 0;
             memset(side->done, 0, sizeof side->done);
             gc->evac[kept++] = candidate[i].block;
@@ -231,7 +208,7 @@ void evac_forget(struct gc *gc)
 {
     for (uint32_t i = 0; i < gc->evac_count; i++) {
         gc->space[gc->evac[i]] = GC_OLD;
-        reclaim_list(gc, gc->evac[i], false);          /* its holes may be filled again */
+        reclaim_list(gc, gc->evac[i]);          /* its holes may be filled again */
     }
     if (gc->recording)
         memset(gc->edges, 0, gc->heap->mapped_chunks * MM_CHUNK_BLOCKS * sizeof *gc->edges);

@@ -2,7 +2,7 @@
  *
  * There are no generations, no barrier and no exact roots: every collection marks everything in one pause, from words of machine stacks, registers
  * and static data that may be references (Boehm and Weiser, "Garbage collection in an uncooperative environment", Software: Practice and
- * Experience 1988), and reclaims lines, blocks and large objects as any marking does. A word counts if it points to an object, into it, or to the
+ * Experience 1988), and reclaims holes, blocks and large objects as any marking does. A word counts if it points to an object, into it, or to the
  * byte behind it, which is never the first byte of another payload, since a header lies between. The start bits of its block say which object
  * that is.
  * A type may describe the contents of another object, its storage (an array its elements, a map its entries): whoever marks the owner marks
@@ -50,18 +50,6 @@ uint64_t fixed_object(const struct gc *gc, uint64_t at)
 }
 
 uint64_t fixed_word_object(const struct gc *gc, uint64_t word) { return fixed_object(gc, word - gc->heap->view.client_base - 1); }
-
-void fixed_holes(const struct gc *gc, uint32_t block, uint64_t *ret_holes)
-{
-    const uint64_t *starts = gc_block(gc, block)->start;
-    memset(ret_holes, 0xff, GC_BLOCK_GRANULES / 8);
-    for (uint32_t word = 0; word < GC_BLOCK_GRANULES / 64; word++)
-        for (uint64_t bits = starts[word]; bits; bits &= bits - 1) {
-            uint32_t granule = word * 64 + (uint32_t)__builtin_ctzll(bits);
-            uint64_t extent = mm_object_extent(mm_header_bytes(trace_header(gc, gc_off(block) + granule * MM_GRANULE_BYTES))) / MM_GRANULE_BYTES;
-            gc_bits_clear(ret_holes, granule, extent < GC_BLOCK_GRANULES - granule ? granule + (uint32_t)extent : GC_BLOCK_GRANULES);
-        }
-}
 
 /* ---- Roots ---- */
 

@@ -1,16 +1,17 @@
 /* gc.h — the collector of one heap: its tables, its phases, and who calls what.
  *
  * A collected heap (RUNTIME, VM, SERVER) has two generations. Threads bump-allocate in nursery blocks; a minor collection copies what
- * is reachable of them into survivor blocks, or, once old enough, into the old generation, whose blocks are reused by lines
- * (mark-region, after Blackburn and McKinley, "Immix", PLDI 2008). A major collection marks the old generation as well and reclaims its
- * dead lines, blocks and large objects afterwards.
+ * is reachable of them into survivor blocks, or, once old enough, into the old generation, whose blocks are reused by the
+ * holes between objects (mark-region, after Blackburn and McKinley, "Immix", PLDI 2008, but to the byte). A major collection marks the old generation as well and
+ * reclaims holes, blocks and large objects afterwards.
  *
  *   grant.c      blocks for threads, and when to collect           (upstream of everything)
  *   limit.c      what follows from another bound
  *   cycle.c      one collection from request to resume: the story
  *   handshake.c  stop and resume (door: control->stop)
  *   roots.c      root stacks, handles, root sets by letter, pins
- *   remset.c     card logs, carried cards, freshly filled old holes
+ *   remset.c     card logs, carried cards
+ *   holes.c      what lies between old objects, lent to threads: start bits, and references of what they put there
  *   trace.c      copying and marking: everything that follows a reference
  *   mark.c       marking while threads run: slices, logs of overwritten references, keeping pace
  *   help.c       other workers in the same trace
@@ -18,7 +19,7 @@
  *   region.c     where copies go: survivor blocks, holes of old blocks
  *   fixed.c      heaps whose objects never move: ambiguous roots, owners of storage
  *   weak.c       weak references, ephemerons, finalizers
- *   reclaim.c    blocks and lines that became free
+ *   reclaim.c    blocks that became free, and lists of those with holes
  *   pretenure.c  which types are born old
  *   verify.c     a whole second look, when asked for
  *   receipt.c    what is remembered of each collection
@@ -36,12 +37,14 @@
 #include "shm/hole.h"
 
 #define GC_BLOCK_GRANULES  (MM_BLOCK_BYTES / MM_GRANULE_BYTES)      /* 4096 */
-#define GC_LINE_GRANULES   (MM_LINE_BYTES / MM_GRANULE_BYTES)       /* 16 */
+#define GC_SMALL_BYTES     256u                                     /* longer objects have copy regions of their own, and do not take what they leave */
 #define GC_QUEUE        16u           /* a power of two */
 #define GC_GREY_SETTLED 16384u        /* slots of old objects that may wait on one stack */
 #define GC_NO_SLOT      UINT64_MAX
 #define GC_MAX_TRACERS 8
 #define GC_DRAIN_ROUND 256u
+#define GC_NO_BLOCK    UINT32_MAX
+#define GC_ROOM_CLASSES 13u           /* of holes: the binary logarithm of their granules */
 #define GC_BLOCK_CARDS     (MM_BLOCK_BYTES / MM_CARD_BYTES)         /* 128 */
 
 /* What a reference into a block means to a trace. One byte a block of the reserve. */
@@ -65,24 +68,25 @@ enum gc_block_flag {
     GC_KEEPING = 128        /* one tracer makes its cards CLEAN; GC_KEPT follows */
 };
 
-/* The private side of a block: who starts where, who is alive, which lines are taken, which cards matter. Young blocks use `mark` for the
+/* The private side of a block: who starts where and ends where, who is alive, which cards matter. Young blocks use `mark` for the
  * claim bits of copying. All zero for a free block. */
 struct gc_block {
     uint64_t start[GC_BLOCK_GRANULES / 64];
+    uint64_t end[GC_BLOCK_GRANULES / 64];       /* old: the last granules of what starts there: so where room is needs no header */
     uint64_t mark[GC_BLOCK_GRANULES / 64];
     uint64_t done[GC_BLOCK_GRANULES / 64];      /* young: the claim has been carried out; parallel copying waits for it */
-    uint64_t line[MM_BLOCK_LINES / 64];         /* taken */
-    uint64_t line_mark[MM_BLOCK_LINES / 64];    /* live, as this marking has found so far */
     uint64_t carry[GC_BLOCK_CARDS / 64];        /* cards to be scanned at the next minor collection */
     uint32_t used_bytes;                        /* old: of objects, as the last marking found and what was put there since; about */
     uint32_t live_bytes;                        /* old: of marked objects, as this marking has found so far */
     uint32_t large_head;                        /* LARGE: block of the object's header */
     uint32_t large_blocks;                      /* LARGE, of the head: how many */
+    uint32_t next, prev;                        /* listed: of the same class (reclaim.c); GC_NO_BLOCK: none */
+    uint16_t longest;                           /* listed: granules of its longest hole */
     uint8_t  flags;                             /* enum gc_block_flag */
 } __attribute__((aligned(64)));
 
-_Static_assert(offsetof(struct gc_block, line) % 64 == 0 && sizeof(struct gc_block) - offsetof(struct gc_block, line) == 128,
-               "what loops over all blocks look at is two cache lines");
+_Static_assert(offsetof(struct gc_block, carry) % 64 == 0 && sizeof(struct gc_block) - offsetof(struct gc_block, carry) == 64,
+               "what loops over all blocks look at is one cache line");
 
 /* Cards of a block that refer into blocks that are to be emptied (evac.c). */
 struct gc_edges { uint64_t card[GC_BLOCK_CARDS / 64]; };
@@ -107,6 +111,7 @@ struct gc_type {
 /* An old block whose holes a thread has been given. */
 struct gc_grant {
     uint32_t block, slot;
+    uint64_t seq;                       /* of all grants: a thread comes to its own in this order */
     uint64_t holes[GC_BLOCK_GRANULES / 64];     /* as they were granted */
     uint32_t walked;                    /* offset in the block: objects below have their start bits */
     uint32_t scanned;                   /* in a pause: where this walk began */
@@ -157,10 +162,13 @@ struct gc_tracer {
 
     uint32_t         queue_head, queue_count;
     struct gc_waiting queue[GC_QUEUE];  /* the next ones: their memory is being fetched meanwhile */
+    uint32_t         seen_head, seen_count;
+    uint64_t         seen[GC_QUEUE];    /* old objects that are to be marked, if they are not: their bits are being fetched */
     struct gc_stack  grey;              /* slots that refer to young objects: offsets */
     struct gc_stack  marked;            /* old, marked, not yet scanned: header offsets */
-    struct gc_region region[GC_TO_KINDS][2];    /* [enum gc_to_kind][small, longer than a line] */
-    uint32_t         old_block[2];      /* whose holes the old ones take, one after the other */
+    struct gc_region region[GC_TO_KINDS][2];    /* [enum gc_to_kind][small, longer] */
+    uint32_t         old_block[2];      /* whose holes the old ones take, one after the other: */
+    uint64_t         holes[2][GC_BLOCK_GRANULES / 64];
     struct gc_moved  moved[GC_TO_KINDS];        /* copied to survivors, promoted, evacuated */
     uint64_t         kept_objects, kept_bytes, marked_objects, marked_bytes;
     struct gc_stack  weak, ephemerons;  /* objects met, to be looked at when the trace is over */
@@ -179,7 +187,7 @@ enum gc_phase { GC_IDLE, GC_STOPPING, GC_PREPARE, GC_TRACE, GC_FINISH };
 struct gc_helper { struct job job; struct gc_tracer *tracer; uint32_t posted; };
 
 #define GC_PROBATION_LEAST (4u << 20)   /* pretenured bytes after which types are measured again; doubles while they prove right */
-#define GC_PROBATION_MOST  (256u << 20)
+#define GC_PROBATION_MOST  (1u << 30)
 #define GC_SAMPLES     8u             /* nursery blocks looked at after a collection */
 
 struct gc {
@@ -200,6 +208,7 @@ struct gc {
     uint32_t young_granted;             /* since the last collection, and not taken back */
     uint32_t survivor_blocks, survivor_max;
     uint32_t old_blocks, large_blocks;
+    uint64_t unusable_bytes;            /* of those, what was left when a request could not be met while a marking went on: holes too short for it */
     uint64_t old_free_bytes;            /* in listed blocks, and, as marking found them, in unswept ones */
     uint64_t start_blocks;              /* old and large blocks that start the next major collection */
     uint32_t promotion_age, age_now;
@@ -223,14 +232,15 @@ struct gc {
     uint32_t  compact_round;            /* of a compaction that takes several */
     uint64_t  evac_rate;                /* bytes a millisecond, as the last ones went; 0: none yet */
     uint64_t  old_since_bytes;          /* became old since the last marking ended */
+    uint64_t  large_since_blocks;       /* granted to large objects since then */
 
     /* Old blocks. */
-    uint32_t *listed, listed_count;     /* swept blocks with room: the first `crumbs` of them have been passed through by longer objects */
-    uint32_t crumbs;
+    uint32_t  listed[GC_ROOM_CLASSES], listed_count;    /* swept blocks with room: a list for each class of longest holes */
     uint32_t *unswept, unswept_count;   /* marked blocks not yet reclaimed; a stack */
     struct gc_grant *grant;
     uint32_t  grants, grant_room;
-    bool      walk_ahead;               /* some have come since remset_walk_ahead() */
+    uint64_t  grant_seq;
+    bool      walk_ahead;               /* some have come since holes_ahead() */
     bool      warm_ahead;               /* the next pause may find free blocks whose pages the kernel has yet to clear */
     uint32_t *dirty_chunk, *dirty_chunk_spare;  /* chunks that have carried cards; `chunk_dirty` says which are in it */
     uint32_t  dirty_chunks;
@@ -349,7 +359,6 @@ static inline struct gc_block *gc_block(const struct gc *gc, uint32_t block) { r
 /* Of its side what loops over all blocks look at. */
 static inline void gc_block_fetch(const struct gc *gc, uint32_t block)
 {
-    __builtin_prefetch(gc->side[block].line, 1);
     __builtin_prefetch(gc->side[block].carry, 1);
 }
 /* One byte, read while other tracers open blocks. */
@@ -389,17 +398,20 @@ uint64_t gc_old_used_bytes(const struct gc *gc);
 /* Answers a request for young, old or large memory, or for a collection: 0 and a cell, a positive error number, or enum heap_later. */
 int gc_grant(struct gc *gc, uint32_t slot, uint32_t kind, uint32_t want, uint32_t min, struct mm_cell *ret_cell);
 
-/* A cell for objects ahead of need; false: not now. */
-bool gc_grant_ahead(struct gc *gc, uint32_t slot, struct mm_cell *ret_cell);
+/* A cell for objects, of the kind, ahead of need. `bytes`: in a row, where old. False: not now. */
+bool gc_grant_ahead(struct gc *gc, uint32_t slot, uint32_t kind, uint32_t bytes, struct mm_cell *ret_cell);
 
-/* After such a request, is more of the same worth granting ahead? Young memory is; where there is none, old memory for small objects. */
+/* After such a request, is more of the same worth granting ahead? Young and old memory is; where there is no young one, old memory for small objects. */
 static inline bool gc_ahead_follows(const struct gc *gc, uint32_t kind, uint32_t min)
 {
-    return gc->fixed ? kind == MM_GRANT_OLD && min <= MM_HOLE_SMALL_BYTES : kind == MM_GRANT_YOUNG;
+    return kind == MM_GRANT_OLD ? !gc->fixed || min <= MM_HOLE_SMALL_BYTES : kind == MM_GRANT_YOUNG;
 }
 
 /* Blocks that may still be granted to the client without eating what collections need. */
 uint64_t gc_room_blocks(const struct gc *gc);
+
+/* Of those, how many are for young objects alone: where old ones fill holes, hardly another block comes free. */
+uint64_t gc_nursery_blocks(const struct gc *gc);
 
 /* What to do when the limit is reached: true if something was reclaimed or a collection asked for (come again), false if all has been
  * tried. */

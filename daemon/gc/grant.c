@@ -14,7 +14,6 @@
 
 #define YOUNG_CELL_BLOCKS  4u
 #define OLD_CELL_BLOCKS    4u
-#define HOLE_LEAST_BYTES   32u
 #define IDLE_LEAST_BLOCKS  16u          /* granted since the last marking: less is not worth another */
 
 uint64_t gc_room_blocks(const struct gc *gc)
@@ -73,7 +72,12 @@ bool gc_at_limit(struct gc *gc, uint32_t slot)
 {
     struct slot_end *end = &gc->heap->slot[slot];
     bool reclaimed = false;
+    if (gc->mark_state == MARK_ON && gc->old_free_bytes > gc->unusable_bytes)
+        gc->unusable_bytes = gc->old_free_bytes;
     for (unsigned i = 0; i < 64 && gc_leftover_step(gc); i++)
+        reclaimed = true;
+    gc->walk_ahead = true;                      /* whoever waits here has left the block that it was in */
+    while (holes_ahead(gc))
         reclaimed = true;
     if (reclaimed || mark_step(gc) || gc->mark_state == MARK_DONE)
         return true;
@@ -105,10 +109,24 @@ bool gc_at_limit(struct gc *gc, uint32_t slot)
     return true;
 }
 
+uint64_t gc_nursery_blocks(const struct gc *gc)
+{
+    uint64_t most = gc->heap->limit_blocks / 32;
+    return gc->fixed ? 0 : gc->young_blocks < most ? gc->young_blocks : most;
+}
+
+/* Of that, what has not been granted. */
+static uint64_t nursery_left(const struct gc *gc)
+{
+    uint64_t share = gc_nursery_blocks(gc);
+    return share > gc->young_granted ? share - gc->young_granted : 0;
+}
+
 /* Blocks for the client, in their new state, with a side and a space. */
 static int blocks_take(struct gc *gc, uint32_t want, uint32_t min, enum mm_block_state state, enum gc_space space, uint32_t *ret_block, uint32_t *ret_count, bool *ret_zeroed)
 {
-    uint64_t room = gc_room_blocks(gc);
+    uint64_t room = gc_room_blocks(gc), left = space == GC_YOUNG ? 0 : nursery_left(gc);
+    room = room > left ? room - left : 0;
     if (room < min)
         return -MORPH_ENOMEM;
     struct heap_want ask = { .want = want < room ? want : (uint32_t)room, .min = min, .state = state, .zeroed = space != GC_YOUNG };
@@ -162,90 +180,6 @@ static int young_grant(struct gc *gc, uint32_t slot, struct mm_cell *ret_cell)
 
 /* ---- Old ---- */
 
-static bool grant_note(struct gc *gc, uint32_t slot, uint32_t block, const uint64_t *holes)
-{
-    if (gc->grants == gc->grant_room) {
-        uint32_t room = gc->grant_room ? gc->grant_room * 2 : 32;
-        struct gc_grant *grown = realloc(gc->grant, room * sizeof *grown);
-        if (!grown)
-            return false;
-        gc->grant = grown;
-        gc->grant_room = room;
-    }
-    struct gc_grant *grant = &gc->grant[gc->grants++];
-    gc->walk_ahead = gc->fixed;
-    *grant = (struct gc_grant){ .block = block, .slot = slot };
-    memcpy(grant->holes, holes, sizeof grant->holes);
-    struct gc_block *side = gc_block(gc, block);
-    side->flags |= GC_GRANTED;
-    memset(side->line, 0xff, sizeof side->line);        /* granted lines are taken lines (R5) */
-    return true;
-}
-
-/* What may be granted of a block: where objects never move all that lies between them, else whole free lines. */
-static void holes_find(const struct gc *gc, uint32_t block, uint64_t *ret_holes)
-{
-    const struct gc_block *side = gc_block(gc, block);
-    if (gc->fixed) {
-        fixed_holes(gc, block, ret_holes);
-        return;
-    }
-    memset(ret_holes, 0, GC_BLOCK_GRANULES / 8);
-    for (uint32_t line = 0; line < MM_BLOCK_LINES; line++)
-        if (!gc_bit(side->line, line))
-            gc_bits_set(ret_holes, line * GC_LINE_GRANULES, (line + 1) * GC_LINE_GRANULES);
-}
-
-/* Leaves out holes that are too short for any object with a payload. True: one is left that is long enough for `bytes`. */
-static bool holes_choose(uint64_t *holes, uint32_t bytes)
-{
-    bool fits = false;
-    for (uint32_t from, to = 0; gc_bits_run(holes, to, &from, &to);)
-        if ((to - from) * MM_GRANULE_BYTES < HOLE_LEAST_BYTES)
-            gc_bits_clear(holes, from, to);
-        else
-            fits |= (to - from) * MM_GRANULE_BYTES >= bytes;
-    return fits;
-}
-
-/* Zeroes the holes and makes them a chain (shm/hole.h); the first one. */
-static uint32_t holes_chain(struct gc *gc, uint32_t block, const uint64_t *holes)
-{
-    char *base = gc->heap->view.base + gc_off(block);
-    uint64_t first = 0, *link = &first;
-    for (uint32_t from, to = 0; gc_bits_run(holes, to, &from, &to);) {
-        char *at = base + from * MM_GRANULE_BYTES;
-        memset(at, 0, (to - from) * MM_GRANULE_BYTES);
-        gc->pretenured_bytes += (to - from) * MM_GRANULE_BYTES;
-        mm_store_relaxed(link, mm_hole_make(from, to - from));
-        link = (uint64_t *)at;
-    }
-    return (uint32_t)first;
-}
-
-/* The holes of a block that has one for `bytes`. 0 and the cell, or -1: there is none. */
-static int holes_take(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)
-{
-    bool fits = !gc->fixed || bytes > MM_HOLE_SMALL_BYTES;
-    uint64_t holes[GC_BLOCK_GRANULES / 64];
-    uint32_t block;
-    do {
-        block = reclaim_take_listed(gc, bytes, fits ? reclaim_fits_lines : reclaim_fits_any);
-        if (block == UINT32_MAX)
-            return -1;
-        holes_find(gc, block, holes);
-    } while (!holes_choose(holes, bytes));              /* all of it is crumbs: not looked at again before the next marking */
-    if (!grant_note(gc, slot, block, holes)) {
-        reclaim_list(gc, block, false);
-        return -1;
-    }
-    gc->taken_blocks++;
-    heap_block_set_state(gc->heap, block, MM_BLOCK_RECYCLABLE);
-    heap_block_set_state(gc->heap, block, MM_BLOCK_GRANTED);
-    *ret_cell = (struct mm_cell){ .block = block, .kind = MM_GRANT_OLD, .count = 1, .epoch = gc->epoch, .hole = holes_chain(gc, block, holes) };
-    return 0;
-}
-
 /* Is a marking to begin before `blocks` more become old? Once a request. */
 static bool major_due(struct gc *gc, uint32_t slot, uint64_t blocks)
 {
@@ -261,7 +195,7 @@ static int old_take(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell
 {
     uint64_t all[GC_BLOCK_GRANULES / 64];
     memset(all, 0xff, sizeof all);
-    if (bytes <= MM_LARGE_BYTES && holes_take(gc, slot, bytes, ret_cell) == 0)
+    if (bytes <= MM_LARGE_BYTES && holes_grant(gc, slot, bytes, ret_cell) == 0)
         return 0;
     uint32_t block, count, want = gc->fixed && gc->start_blocks < 16 * OLD_CELL_BLOCKS ? 1 : OLD_CELL_BLOCKS;
     bool zeroed;
@@ -271,7 +205,7 @@ static int old_take(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell
     gc->pretenured_bytes += (uint64_t)count << MM_BLOCK_SHIFT;
     for (uint32_t b = block; b < block + count; b++) {
         gc->old_blocks++;
-        if (!grant_note(gc, slot, b, all))
+        if (!holes_note(gc, slot, b, all))
             return -MORPH_EMEMORY;
     }
     *ret_cell = (struct mm_cell){ .block = block, .kind = MM_GRANT_OLD, .count = count, .epoch = gc->epoch, .hole = MM_HOLE_BLOCK };
@@ -288,18 +222,25 @@ static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cel
     }
     if (mark_assist(gc) || major_due(gc, slot, 0))
         return HEAP_LATER_WORK;
-    if (gc->pretenured_bytes >= gc->probation_bytes)
+    if (!gc->fixed && gc->pretenured_bytes >= gc->probation_bytes)
         pretenure_probation(gc);
     int r = old_take(gc, slot, bytes, ret_cell);
     return (r == -MORPH_ENOMEM || r == -MORPH_EBUDGET) && gc_at_limit(gc, slot) ? HEAP_LATER_WORK : r;
 }
 
-bool gc_grant_ahead(struct gc *gc, uint32_t slot, struct mm_cell *ret_cell)
+/* Nothing that would bring a request to collect, to measure types, or to climb the ladder: that is for those who ask. */
+static bool old_ahead(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)
+{
+    bool due = gc->mark_state == MARK_NONE && gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT >= gc->start_blocks;
+    return !due && (gc->fixed || gc->pretenured_bytes < gc->probation_bytes) && !mark_assist(gc) && old_take(gc, slot, bytes, ret_cell) == 0;
+}
+
+bool gc_grant_ahead(struct gc *gc, uint32_t slot, uint32_t kind, uint32_t bytes, struct mm_cell *ret_cell)
 {
     if (gc->phase != GC_IDLE || gc->wanted || CONFIG(stress))
         return false;
-    if (gc->fixed)
-        return gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT < gc->start_blocks && old_take(gc, slot, MM_HOLE_SMALL_BYTES, ret_cell) == 0;
+    if (kind == MM_GRANT_OLD)
+        return old_ahead(gc, slot, bytes, ret_cell);
     return gc->young_granted < gc->young_blocks && !mark_assist(gc) && young_take(gc, ret_cell) == 0;
 }
 
@@ -329,6 +270,7 @@ static int large_grant(struct gc *gc, uint32_t slot, uint32_t blocks, struct mm_
     if (gc->marking)
         gc_bit_set(gc_block(gc, block)->mark, 0);       /* R2 */
     gc->large_blocks += count;
+    gc->large_since_blocks += count;
     *ret_cell = (struct mm_cell){ .block = block, .kind = MM_GRANT_LARGE, .count = count, .epoch = gc->epoch };
     return 0;
 }

@@ -71,8 +71,12 @@ static void logs_forget(struct gc *gc)
 
 /* ---- The marker ---- */
 
-/* What can be granted or promoted into before the limit: free blocks, and the holes of others. */
-static uint64_t room_blocks(const struct gc *gc) { return gc_room_blocks(gc) + (gc->old_free_bytes >> MM_BLOCK_SHIFT); }
+/* What can be granted or promoted into before the limit: free blocks, and the holes of others, as far as experience says. */
+static uint64_t room_blocks(const struct gc *gc)
+{
+    uint64_t holes = gc->old_free_bytes > gc->unusable_bytes ? gc->old_free_bytes - gc->unusable_bytes : 0;
+    return gc_room_blocks(gc) + (holes >> MM_BLOCK_SHIFT);
+}
 
 static size_t marked_room(const struct gc *gc) { return (size_t)(gc->heap->limit_blocks * MM_BLOCK_BYTES / 64 / sizeof(uint64_t)) + 4096; }
 
@@ -100,7 +104,7 @@ bool mark_begin(struct gc *gc)
     marker->parallel = false;
     marker->mark_copies = marker->young_settled = marker->evacuating = marker->recording = marker->starved = false;
     marker->mark_settled = true;
-    marker->queue_count = 0;
+    marker->queue_count = marker->seen_count = 0;
     marker->marked.count = marker->weak.count = marker->ephemerons.count = 0;
     marker->marked_objects = marker->marked_bytes = 0;
     logs_forget(gc);
@@ -123,7 +127,6 @@ void mark_go_on(struct gc *gc)
 void mark_end(struct gc *gc)
 {
     struct gc_tracer *tracer = &gc->tracer[0], *marker = &gc->marker;
-    trace_queue_empty(marker);
     marked_move(tracer, marker);
     tracer->marked_objects += marker->marked_objects;
     tracer->marked_bytes += marker->marked_bytes;
@@ -164,7 +167,6 @@ void mark_cancel(struct gc *gc)
         if (gc_space_settled((enum gc_space)gc->space[b])) {
             struct gc_block *side = gc_block(gc, b);
             memset(side->mark, 0, sizeof side->mark);
-            memset(side->line_mark, 0, sizeof side->line_mark);
             side->live_bytes = 0;
             memset(side->done, 0, sizeof side->done);
             gc_flag_clear(side, GC_RESCAN);

@@ -26,7 +26,7 @@ static void type_set(struct gc *gc, uint32_t type, bool on)
 static void type_judge(struct gc *gc, uint32_t id)
 {
     struct gc_type *type = &gc->type[id];
-    if (type->born_bytes < ENOUGH_BYTES || type->judged == gc->cycles)
+    if (type->born_bytes < (type->on_probation ? ENOUGH_BYTES / 4 : ENOUGH_BYTES) || type->judged == gc->cycles)
         return;
     type->judged = gc->cycles;
     bool survive = type->survived_bytes * 10 >= type->born_bytes * SURVIVE_TENTHS;

@@ -1,38 +1,24 @@
-/* reclaim.c — what became free: emptied young blocks, and after a marking the lines, blocks and large objects that nobody reached.
+/* reclaim.c — what became free: emptied young blocks, and after a marking the old blocks, what lies between live objects, and the large objects that nobody reached.
  *
  * Marking leaves each old block UNSWEPT: its mark bits are its start bits from then on (R1), and nothing is put into it. Sweeping one block is
- * copying 512 bytes of bits and counting lines; it is done in slices after the resume, or when somebody needs a block.
+ * copying 512 bytes of bits and leaving out the ends of what is dead; it is done in slices after the resume, or when somebody needs a block.
  * Private tables only, but for the samples. The heap's worker, or a tracer under gc->lock. */
 #include <string.h>
 
 #include "daemon/gc/trace.h"
 
 #define LIST_LEAST_BYTES 2048u          /* less is not worth a visit */
-#define LIST_LOOKS       16u            /* blocks looked at for a long hole */
+#define LIST_LOOKS       8u             /* blocks looked at whose holes may be too short */
 #define FETCH_AHEAD      16u            /* blocks: the memory of their sides is far apart */
 #define KEPT_LOOKS       2u             /* blocks promoted in place that are sampled in the pause */
 
-static uint32_t free_lines(const struct gc_block *side)
-{
-    uint32_t taken = 0;
-    for (unsigned i = 0; i < MM_BLOCK_LINES / 64; i++)
-        taken += (uint32_t)__builtin_popcountll(side->line[i]);
-    return MM_BLOCK_LINES - taken;
-}
-
 static uint32_t rest(uint32_t bytes) { return bytes < MM_BLOCK_BYTES ? MM_BLOCK_BYTES - bytes : 0; }
 
-/* What is worth granting of the block: between its objects where they never move, else whole lines. */
-static uint32_t free_bytes(const struct gc *gc, const struct gc_block *side) { return gc->fixed ? rest(side->used_bytes) : free_lines(side) * MM_LINE_BYTES; }
+/* What lies between the block's objects. */
+static uint32_t free_bytes(const struct gc_block *side) { return rest(side->used_bytes); }
 
 /* What sweeping the block will find, short of the little that is not worth listing. */
-static uint32_t free_bytes_unswept(const struct gc *gc, const struct gc_block *side)
-{
-    uint32_t taken = 0;
-    for (unsigned i = 0; i < MM_BLOCK_LINES / 64; i++)
-        taken += (uint32_t)__builtin_popcountll(side->line_mark[i]);
-    return rest(gc->fixed ? side->live_bytes : taken * MM_LINE_BYTES);
-}
+static uint32_t free_bytes_unswept(const struct gc_block *side) { return rest(side->live_bytes); }
 
 static bool bits_empty(const uint64_t *bits)
 {
@@ -52,85 +38,85 @@ void reclaim_free_block(struct gc *gc, uint32_t block)
 
 /* ---- Blocks with room ---- */
 
-void reclaim_list(struct gc *gc, uint32_t block, bool crumbs)
+/* Blocks whose longest hole has from 2^class granules on, and less than twice as many. */
+static unsigned class_of(uint64_t granules) { return 63 - (unsigned)__builtin_clzll(granules | 1); }
+
+void reclaim_lists_clear(struct gc *gc)
+{
+    for (unsigned class = 0; class < GC_ROOM_CLASSES; class++)
+        gc->listed[class] = GC_NO_BLOCK;
+    gc->listed_count = 0;
+}
+
+void reclaim_list(struct gc *gc, uint32_t block)
 {
     struct gc_block *side = gc_block(gc, block);
+    uint64_t holes[GC_BLOCK_GRANULES / 64];
     if (side->flags & (GC_GRANTED | GC_REGION | GC_UNSWEPT | GC_LISTED))
         return;
-    uint32_t free = free_bytes(gc, side);
+    uint32_t free = free_bytes(side), *head;
     if (free == MM_BLOCK_BYTES && bits_empty(side->start)) {
         gc->old_blocks--;
         reclaim_free_block(gc, block);
         return;
     }
-    if (free < LIST_LEAST_BYTES)
+    if (free < LIST_LEAST_BYTES || (side->longest = (uint16_t)holes_find(side, holes)) == 0)
         return;
+    head = &gc->listed[class_of(side->longest)];
     heap_block_set_state(gc->heap, block, MM_BLOCK_RECYCLABLE);
     side->flags |= GC_LISTED;
     gc->old_free_bytes += free;
-    uint32_t at = gc->listed_count++;
-    if (crumbs) {
-        gc->listed[at] = gc->listed[gc->crumbs];
-        at = gc->crumbs++;
-    }
-    gc->listed[at] = block;
+    gc->listed_count++;
+    side->next = *head;
+    side->prev = GC_NO_BLOCK;
+    if (*head != GC_NO_BLOCK)
+        gc_block(gc, *head)->prev = block;
+    *head = block;
 }
 
-/* Takes the block at `i` off the list. */
-static uint32_t unlist(struct gc *gc, uint32_t i)
+void reclaim_unlist(struct gc *gc, uint32_t block)
 {
-    uint32_t block = gc->listed[i];
     struct gc_block *side = gc_block(gc, block);
-    if (i < gc->crumbs) {
-        gc->listed[i] = gc->listed[--gc->crumbs];
-        i = gc->crumbs;
-    }
-    gc->listed[i] = gc->listed[--gc->listed_count];
-    side->flags &= (uint8_t)~GC_LISTED;
-    gc->old_free_bytes -= free_bytes(gc, side);
+    *(side->prev == GC_NO_BLOCK ? &gc->listed[class_of(side->longest)] : &gc_block(gc, side->prev)->next) = side->next;
+    if (side->next != GC_NO_BLOCK)
+        gc_block(gc, side->next)->prev = side->prev;
+    gc->listed_count--;
+    gc_flag_clear(side, GC_LISTED);
+    gc->old_free_bytes -= free_bytes(side);
     heap_block_set_state(gc->heap, block, MM_BLOCK_OLD);
-    return block;
 }
 
-bool reclaim_fits_lines(const struct gc *gc, uint32_t block, uint64_t extent)
+/* The first ones of the class that a hole of so many granules may be in, but need not. */
+static uint32_t look(const struct gc *gc, uint64_t granules)
 {
-    const struct gc_block *side = gc_block(gc, block);
-    uint32_t lines = (uint32_t)((extent + MM_LINE_BYTES - 1) / MM_LINE_BYTES), row = 0;
-    for (uint32_t line = 0; line < MM_BLOCK_LINES && row < lines; line++)
-        row = gc_bit(side->line, line) ? 0 : row + 1;
-    return row >= lines;
+    uint32_t block = gc->listed[class_of(granules)];
+    for (unsigned looks = 0; looks < LIST_LOOKS && block != GC_NO_BLOCK; looks++, block = gc_block(gc, block)->next)
+        if (gc_block(gc, block)->longest >= granules)
+            return block;
+    return GC_NO_BLOCK;
 }
 
-bool reclaim_fits_any(const struct gc *gc, uint32_t block, uint64_t extent)
+/* Small objects take the shortest holes that will do, so that the long ones are left to the others; those begin where holes are longest, since a block in
+ * which hardly one hole will do is soon left again. */
+static uint32_t choose(const struct gc *gc, uint64_t granules)
 {
-    (void)gc;
-    (void)block;
-    (void)extent;
-    return true;
+    bool small = granules * MM_GRANULE_BYTES <= GC_SMALL_BYTES;
+    unsigned own = class_of(granules);
+    uint32_t block = small ? look(gc, granules) : GC_NO_BLOCK;
+    for (unsigned n = own + 1; n < GC_ROOM_CLASSES && block == GC_NO_BLOCK; n++)
+        block = gc->listed[small ? n : GC_ROOM_CLASSES + own - n];
+    return block == GC_NO_BLOCK && !small ? look(gc, granules) : block;
 }
 
-/* The last one of [from, to) that fits. */
-static uint32_t look(struct gc *gc, uint32_t from, uint32_t to, uint64_t extent, reclaim_fits *fits, uint32_t *looks)
+uint32_t reclaim_take_listed(struct gc *gc, uint64_t extent)
 {
-    while (to > from && *looks) {
-        (*looks)--;
-        if (fits(gc, gc->listed[--to], extent))
-            return unlist(gc, to);
-    }
-    return UINT32_MAX;
-}
-
-/* Longer objects pass through each block once and leave crumbs, which are for the others, who so leave the long holes alone. */
-uint32_t reclaim_take_listed(struct gc *gc, uint64_t extent, reclaim_fits *fits)
-{
-    uint32_t looks = LIST_LOOKS, block;
-    if (extent <= MM_LINE_BYTES && gc->crumbs)          /* none where objects never move */
-        return unlist(gc, gc->crumbs - 1);
+    uint32_t block;
     do {
-        block = look(gc, gc->crumbs, gc->listed_count, extent, fits, &looks);
-    } while (block == UINT32_MAX && looks && reclaim_sweep_step(gc));
-    looks = LIST_LOOKS;
-    return block != UINT32_MAX ? block : look(gc, 0, gc->crumbs, extent, fits, &looks);
+        block = choose(gc, (extent + MM_GRANULE_BYTES - 1) / MM_GRANULE_BYTES);
+    } while (block == GC_NO_BLOCK && reclaim_sweep_step(gc));
+    if (block != GC_NO_BLOCK)
+        reclaim_unlist(gc, block);
+    return block;
 }
 
 /* ---- Young blocks ---- */
@@ -140,10 +126,8 @@ static void become_old(struct gc *gc, uint32_t block)
 {
     struct gc_block *side = gc_block(gc, block);
     memset(side->done, 0, sizeof side->done);
-    side->used_bytes = (MM_BLOCK_LINES - free_lines(side)) * MM_LINE_BYTES;
     if (gc->marking) {
         memcpy(side->mark, side->start, sizeof side->mark);
-        memcpy(side->line_mark, side->line, sizeof side->line_mark);
         side->live_bytes = side->used_bytes;
     } else {
         memset(side->mark, 0, sizeof side->mark);
@@ -153,7 +137,7 @@ static void become_old(struct gc *gc, uint32_t block)
     gc->old_blocks++;
     heap_block_set_state(gc->heap, block, MM_BLOCK_OLD);
     if (!gc->judging)
-        reclaim_list(gc, block, false);
+        reclaim_list(gc, block);
 }
 
 void reclaim_from_space(struct gc *gc)
@@ -181,17 +165,22 @@ void reclaim_from_space(struct gc *gc)
 
 /* ---- After a marking ---- */
 
-/* A block that a thread is filling: what lies beyond its cursor stays granted. */
-static void sweep_granted(struct gc *gc, const struct gc_grant *grant)
+/* What is not marked is not there any more. */
+static void objects_sweep(struct gc_block *side)
 {
-    struct gc_block *side = gc_block(gc, grant->block);
+    uint64_t ends[GC_BLOCK_GRANULES / 64] = { 0 };
+    for (uint32_t word = 0; word < GC_BLOCK_GRANULES / 64; word++)
+        for (uint64_t bits = side->mark[word]; bits; bits &= bits - 1) {
+            uint32_t at = word;
+            uint64_t end = side->end[word] & UINT64_MAX << __builtin_ctzll(bits);
+            while (!end && ++at < GC_BLOCK_GRANULES / 64)
+                end = side->end[at];
+            if (end)
+                ends[at] |= end & -end;
+        }
     memcpy(side->start, side->mark, sizeof side->start);
+    memcpy(side->end, ends, sizeof side->end);
     memset(side->mark, 0, sizeof side->mark);
-    memcpy(side->line, side->line_mark, sizeof side->line);
-    for (uint32_t line = 0; line < MM_BLOCK_LINES; line++)      /* granted lines are taken lines */
-        if (gc_bit(grant->holes, line * GC_LINE_GRANULES))
-            gc_bit_set(side->line, line);
-    memset(side->line_mark, 0, sizeof side->line_mark);
     side->used_bytes = side->live_bytes;
     side->live_bytes = 0;
 }
@@ -199,20 +188,15 @@ static void sweep_granted(struct gc *gc, const struct gc_grant *grant)
 static void sweep_block(struct gc *gc, uint32_t block)
 {
     struct gc_block *side = gc_block(gc, block);
-    gc->old_free_bytes -= free_bytes_unswept(gc, side);
+    gc->old_free_bytes -= free_bytes_unswept(side);
     if (bits_empty(side->mark)) {
         gc->old_blocks--;
         reclaim_free_block(gc, block);
         return;
     }
-    memcpy(side->start, side->mark, sizeof side->start);
-    memset(side->mark, 0, sizeof side->mark);
-    memcpy(side->line, side->line_mark, sizeof side->line);
-    memset(side->line_mark, 0, sizeof side->line_mark);
-    side->used_bytes = side->live_bytes;
-    side->live_bytes = 0;
+    objects_sweep(side);
     side->flags &= (uint8_t)~GC_UNSWEPT;
-    reclaim_list(gc, block, false);
+    reclaim_list(gc, block);
 }
 
 static void sweep_large(struct gc *gc, uint32_t head)
@@ -231,11 +215,12 @@ static void sweep_large(struct gc *gc, uint32_t head)
 void reclaim_begin_sweep(struct gc *gc)
 {
     uint32_t blocks = gc->heap->mapped_chunks * MM_CHUNK_BLOCKS;
-    gc->listed_count = gc->crumbs = gc->unswept_count = 0;
+    reclaim_lists_clear(gc);
+    gc->unswept_count = 0;
     gc->old_free_bytes = 0;
     gc->old_live_bytes = gc->old_live_blocks = 0;
     for (uint32_t i = 0; i < gc->grants; i++)
-        sweep_granted(gc, &gc->grant[i]);
+        objects_sweep(gc_block(gc, gc->grant[i].block));       /* what lies beyond a thread's cursor stays granted */
     for (uint32_t b = 0; b < blocks; b++) {
         if (b + FETCH_AHEAD < blocks && gc->space[b + FETCH_AHEAD] == GC_OLD)
             gc_block_fetch(gc, b + FETCH_AHEAD);
@@ -249,7 +234,7 @@ void reclaim_begin_sweep(struct gc *gc)
         side->flags = GC_UNSWEPT;
         gc->old_live_bytes += side->live_bytes;
         gc->old_live_blocks += side->live_bytes != 0;
-        gc->old_free_bytes += free_bytes_unswept(gc, side);
+        gc->old_free_bytes += free_bytes_unswept(side);
         gc->unswept[gc->unswept_count++] = b;
     }
 }

@@ -9,7 +9,7 @@
 #include "daemon/os/os.h"
 #include "shm/atomic.h"
 
-#define PIECE_BYTES  MM_BLOCK_BYTES     /* of a large object, scanned at once */
+#define PIECE_BYTES  MM_LARGE_BYTES     /* of a large object, scanned at once */
 #define MARKED_PIECE 2u                 /* of an entry of `marked`: the offset of a large object's piece */
 #define MARKED_STORAGE 4u               /* the offset of an owner, and above it which piece of its storage; heaps without moving are not larger than that leaves room for */
 #define STORAGE_PIECE_SHIFT 40
@@ -80,21 +80,13 @@ static inline __attribute__((always_inline)) bool bit_read(bool parallel, const 
     return word >> (i % 64) & 1;
 }
 
-static inline void lines_set(bool parallel, uint64_t *lines, uint64_t off, uint64_t extent)
+/* Counts bytes of a block. */
+static inline void bytes_add(bool parallel, uint32_t *bytes, uint64_t extent)
 {
-    uint32_t first = (uint32_t)(off % MM_BLOCK_BYTES / MM_LINE_BYTES), last = (uint32_t)((off + extent - 1) % MM_BLOCK_BYTES / MM_LINE_BYTES);
-    for (uint32_t line = first; line <= last; line++)
-        bit_claim(parallel, lines, line);
-}
-
-/* An old object is alive. */
-static inline void live_add(bool parallel, struct gc_block *side, uint64_t off, uint64_t extent)
-{
-    lines_set(parallel, side->line_mark, off, extent);
     if (parallel)
-        mm_add_relaxed(&side->live_bytes, (uint32_t)extent);
+        mm_add_relaxed(bytes, (uint32_t)extent);
     else
-        side->live_bytes += (uint32_t)extent;
+        *bytes += (uint32_t)extent;
 }
 
 /* ---- Cards ---- */
@@ -158,11 +150,12 @@ static uint64_t keep_object(struct gc_tracer *tracer, struct gc_block *side, con
     struct gc *gc = tracer->gc;
     uint64_t extent = mm_object_extent(mm_header_bytes(word0));
     if (was_old) {                      /* no room elsewhere: it stays, and so does its block */
-        live_add(tracer->parallel, side, off, extent);
+        bytes_add(tracer->parallel, &side->live_bytes, extent);
     } else {
         block_keep(gc, (uint32_t)(off >> MM_BLOCK_SHIFT), side);
+        bit_claim(tracer->parallel, side->end, trace_granule(off + extent - MM_GRANULE_BYTES));
         bit_claim(tracer->parallel, side->start, trace_granule(off));
-        lines_set(tracer->parallel, side->line, off, extent);
+        bytes_add(tracer->parallel, &side->used_bytes, extent);
     }
     tracer->kept_objects++;
     tracer->kept_bytes += extent;
@@ -230,10 +223,10 @@ static inline __attribute__((always_inline)) uint64_t evacuate_as(struct gc_trac
     copy_object(tracer->base + to, from, word0, extent);
     struct gc_block *there = &tracer->side[to >> MM_BLOCK_SHIFT];
     bit_claim(parallel, there->start, trace_granule(to));
-    if (UNLIKELY(kind != TO_SURVIVOR && gc->marking)) {
+    if (kind != TO_SURVIVOR)
+        bit_claim(parallel, there->end, trace_granule(to + extent - MM_GRANULE_BYTES));
+    if (UNLIKELY(kind != TO_SURVIVOR && gc->marking))
         bit_claim(parallel, there->mark, trace_granule(to));
-        lines_set(parallel, there->line_mark, to, extent);
-    }
     struct gc_moved *moved = &tracer->moved[was_old ? TO_FRESH : kind];
     moved->objects++;
     moved->bytes += extent;
@@ -269,7 +262,7 @@ bool trace_alive(const struct gc *gc, uint64_t off)
 
 /* ---- Old objects ---- */
 
-void trace_mark(struct gc_tracer *tracer, uint64_t off)
+static inline void mark(struct gc_tracer *tracer, uint64_t off)
 {
     struct gc_block *side = gc_block(tracer->gc, (uint32_t)(off >> MM_BLOCK_SHIFT));
     uint32_t granule = trace_granule(off);
@@ -286,6 +279,32 @@ void trace_mark(struct gc_tracer *tracer, uint64_t off)
     tracer->starved = true;
 }
 
+void trace_mark(struct gc_tracer *tracer, uint64_t off) { mark(tracer, off); }
+
+/* The same in a while: the bits of an object that nobody was at are in no cache. */
+static inline void mark_soon(struct gc_tracer *tracer, uint64_t off)
+{
+    const struct gc_block *side = &tracer->side[off >> MM_BLOCK_SHIFT];
+    uint32_t word = trace_granule(off) / 64;
+    __builtin_prefetch(&side->start[word]);
+    __builtin_prefetch(&side->mark[word], 1);
+    __builtin_prefetch(&side->live_bytes, 1);
+    uint64_t *place = &tracer->seen[(tracer->seen_head + tracer->seen_count) % GC_QUEUE];
+    if (tracer->seen_count == GC_QUEUE) {
+        mark(tracer, *place);
+        tracer->seen_head++;
+    } else {
+        tracer->seen_count++;
+    }
+    *place = off;
+}
+
+static void seen_empty(struct gc_tracer *tracer)
+{
+    for (; tracer->seen_count; tracer->seen_count--)
+        mark(tracer, tracer->seen[tracer->seen_head++ % GC_QUEUE]);
+}
+
 bool trace_mark_alone(struct gc_tracer *tracer, uint64_t off)
 {
     uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
@@ -294,7 +313,7 @@ bool trace_mark_alone(struct gc_tracer *tracer, uint64_t off)
         return false;
     uint64_t extent = mm_object_extent(mm_header_bytes(trace_header(tracer->gc, off)));
     if (gc_space(tracer->gc, block) != GC_LARGE)
-        live_add(tracer->parallel, side, off, extent);
+        bytes_add(tracer->parallel, &side->live_bytes, extent);
     tracer->marked_objects++;
     tracer->marked_bytes += extent;
     return true;
@@ -404,7 +423,7 @@ static inline __attribute__((always_inline)) void slot_scan(struct gc_tracer *tr
     case GC_OLD:
     case GC_LARGE:
         if (of == OF_SETTLED ? tracer->mark_settled : of == OF_MOVED || tracer->mark_copies)
-            trace_mark(tracer, off);
+            mark_soon(tracer, off);
         break;
     default:
         break;
@@ -547,9 +566,9 @@ static inline __attribute__((always_inline)) void settled_scan(struct gc_tracer 
 static void large_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, uint64_t from)
 {
     uint64_t to = from + PIECE_BYTES, end = off + mm_object_extent(mm_header_bytes(word0));
-    settled_scan(tracer, type, off, word0, from == off ? 0 : from, to < end ? to : UINT64_MAX);
     if (to < end && !type->flags)
-        piece_push(tracer, to);
+        piece_push(tracer, to);                 /* below what this one refers to, which comes first: so the stack stays short, and the pace steady */
+    settled_scan(tracer, type, off, word0, from == off ? 0 : from, to < end ? to : UINT64_MAX);
 }
 
 static void marked_piece_scan(struct gc_tracer *tracer, uint64_t at)
@@ -602,7 +621,7 @@ static inline void marked_scan(struct gc_tracer *tracer, uint64_t off)
     tracer->marked_bytes += extent;
     uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
     if (gc_space(tracer->gc, block) != GC_LARGE)
-        live_add(tracer->parallel, gc_block(tracer->gc, block), off, extent);
+        bytes_add(tracer->parallel, &gc_block(tracer->gc, block)->live_bytes, extent);
     if (type->scan == GC_SCAN_NONE)
         return;
     if (extent > PIECE_BYTES && !type->flags)
@@ -623,6 +642,9 @@ static inline __attribute__((always_inline)) bool queue_fill(struct gc_tracer *t
                 continue;               /* its client runs while it says that it is stopped */
         } else if (tracer->mark_settled && tracer->marked.count) {
             next.off = tracer->marked.word[--tracer->marked.count];
+        } else if (tracer->seen_count) {
+            seen_empty(tracer);
+            continue;
         } else {
             break;
         }
@@ -634,6 +656,7 @@ static inline __attribute__((always_inline)) bool queue_fill(struct gc_tracer *t
 
 void trace_queue_empty(struct gc_tracer *tracer)
 {
+    seen_empty(tracer);
     for (; tracer->queue_count; tracer->queue_count--) {
         struct gc_waiting next = tracer->queue[tracer->queue_head++ % GC_QUEUE];
         if (next.slot == GC_NO_SLOT)

@@ -66,8 +66,6 @@ bool trace_mark_alone(struct gc_tracer *tracer, uint64_t off);
 uint64_t fixed_object(const struct gc *gc, uint64_t at);
 /* The same for a word that may be a reference to it, into it, or to the byte behind it. */
 uint64_t fixed_word_object(const struct gc *gc, uint64_t word);
-/* What lies between the objects of an old block: a bit a granule. */
-void fixed_holes(const struct gc *gc, uint32_t block, uint64_t *ret_holes);
 /* Marks what the roots of a stopped thread may mean, all of them ambiguous. `words`: 64-bit ones, in front. */
 void fixed_roots_trace(struct gc *gc, struct mm_slot *slot, uint64_t words);
 /* Calls `visit` with the offset of the byte that each of them means. */
@@ -93,7 +91,7 @@ bool trace_drain(struct gc_tracer *tracer, uint64_t deadline_ns);
 /* Is anything left to be scanned? */
 static inline bool trace_waits(const struct gc_tracer *tracer)
 {
-    return tracer->queue_count || tracer->grey.count || (tracer->mark_settled && (tracer->marked.count || tracer->starved));
+    return tracer->queue_count || tracer->seen_count || tracer->grey.count || (tracer->mark_settled && (tracer->marked.count || tracer->starved));
 }
 
 /* What waits in the queue goes back onto the stacks, which have room for it. */
@@ -102,7 +100,8 @@ void trace_queue_empty(struct gc_tracer *tracer);
 /* Calls `visit` for each reference slot of the object at `off` that lies in [from, to), offsets in the reserve. */
 void trace_each_slot(struct gc_tracer *tracer, uint64_t off, uint64_t from, uint64_t to, void (*visit)(struct gc_tracer *tracer, uint64_t *slot, void *argument), void *argument);
 
-/* The card of an old slot must be looked at again at the next minor collection. */
+/* The card of an old slot must be looked at again, all of it, at the next minor collection. Outside of pauses too: threads that log it meanwhile find it DIRTY, or
+ * make it so (tests/unit/log_model.c). */
 void trace_carry(struct gc_tracer *tracer, uint64_t slot_off);
 /* The same for one that a thread has logged, whose byte says what is to be looked at. False: it is carried already. */
 bool trace_carry_logged(struct gc_tracer *tracer, uint64_t slot_off);
@@ -155,7 +154,7 @@ uint64_t region_slow(struct gc_tracer *tracer, enum gc_to_kind *kind, unsigned w
  * holes: then *kind becomes another. */
 static inline uint64_t region_alloc(struct gc_tracer *tracer, enum gc_to_kind *kind, uint64_t extent)
 {
-    unsigned which = extent > MM_LINE_BYTES;
+    unsigned which = extent > GC_SMALL_BYTES;
     struct gc_region *region = &tracer->region[*kind][which];
     uint64_t at = region->at;
     if (UNLIKELY(extent > region->end - at))
@@ -163,9 +162,6 @@ static inline uint64_t region_alloc(struct gc_tracer *tracer, enum gc_to_kind *k
     region->at = at + extent;
     return at;
 }
-
-/* Has the block a hole for `extent` bytes, up to the object behind it? Private tables only. */
-bool region_fits(const struct gc *gc, uint32_t block, uint64_t extent);
 
 /* The ends of regions: what is left of them is free again. `all`: of the owner's old regions too. */
 void regions_close(struct gc *gc, bool all);
@@ -177,6 +173,18 @@ static inline void stack_push(struct gc_stack *stack, uint64_t word) { stack->wo
 /* Grows as needed; false: no memory. */
 bool stack_push_grow(struct gc_stack *stack, uint64_t word);
 
+/* ---- holes.c: old blocks whose holes threads fill ---- */
+/* Lends the holes of a block that has one for `bytes`. 0 and the cell, or -1: there is none near. */
+int holes_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell);
+/* A block of which these granules are lent. False: no memory for it. */
+bool holes_note(struct gc *gc, uint32_t slot, uint32_t block, const uint64_t *holes);
+/* What lies between the objects of an old block, in holes of 32 bytes and more: a bit a granule; the granules of the longest one. Private tables only. */
+uint32_t holes_find(const struct gc_block *side, uint64_t *ret_holes);
+void holes_walk(struct gc *gc);                 /* in a pause: start bits for what is new (R3), */
+void holes_trace(struct gc *gc);                /* its references, */
+void holes_end(struct gc *gc);                  /* and blocks that nobody fills any more */
+bool holes_ahead(struct gc *gc);                /* outside of pauses: all three, for one block that its thread has left; false: there is none */
+
 /* ---- roots.c, remset.c, weak.c, reclaim.c, handshake.c, pretenure.c, verify.c: what cycle.c calls, in this order ---- */
 bool handshake_begin(struct gc *gc);            /* asks all threads to stop */
 bool handshake_stopped(struct gc *gc);          /* all have */
@@ -186,10 +194,6 @@ void roots_trace(struct gc *gc);
 uint64_t roots_words(const struct mm_slot *slot);       /* 64-bit ones in its root area */
 bool roots_fit(struct gc *gc);                  /* no thread said that its roots do not fit */
 void remset_drain(struct gc *gc);               /* card logs to carried cards */
-void remset_walk_grants(struct gc *gc);         /* old holes that threads fill: start bits for what is new (R3) */
-bool remset_walk_ahead(struct gc *gc);          /* heaps without moving, outside of pauses: the same for what they have left; false: nothing to do */
-void remset_trace_grants(struct gc *gc);        /* and its references */
-void remset_end_grants(struct gc *gc);          /* those that nobody fills any more */
 void remset_trace(struct gc *gc);               /* carried cards */
 void remset_trace_card(struct gc *gc, uint32_t block, uint32_t card, bool marked);      /* one card of an old block; `marked`: of marked objects */
 /* Fetches the memory of the first of `cards`, a bit each from card `first` on, which comes next; none: does nothing. */
@@ -202,13 +206,12 @@ void reclaim_from_space(struct gc *gc);
 void reclaim_begin_sweep(struct gc *gc);        /* after marking, in the pause */
 bool gc_leftover_step(struct gc *gc);           /* outside of pauses: sampling and sweeping; false: nothing left */
 bool reclaim_sweep_step(struct gc *gc);         /* one block; false: none left */
-/* Has room: list it, if it is worth it. `crumbs`: longer objects have passed through it. */
-void reclaim_list(struct gc *gc, uint32_t block, bool crumbs);
-/* A block that has room for `extent` bytes in one place, as `fits` judges; UINT32_MAX: none near. Sweeps if need be. */
-typedef bool reclaim_fits(const struct gc *gc, uint32_t block, uint64_t extent);
-uint32_t reclaim_take_listed(struct gc *gc, uint64_t extent, reclaim_fits *fits);
-bool reclaim_fits_lines(const struct gc *gc, uint32_t block, uint64_t extent);          /* in free lines alone */
-bool reclaim_fits_any(const struct gc *gc, uint32_t block, uint64_t extent);            /* the caller looks for himself */
+/* Has room: list it, if it is worth it. */
+void reclaim_list(struct gc *gc, uint32_t block);
+void reclaim_unlist(struct gc *gc, uint32_t block);
+void reclaim_lists_clear(struct gc *gc);        /* forgets them, without looking at blocks */
+/* Takes a block that has a hole of `extent` bytes off its list; GC_NO_BLOCK: none near. Sweeps if need be. */
+uint32_t reclaim_take_listed(struct gc *gc, uint64_t extent);
 void reclaim_free_block(struct gc *gc, uint32_t block);
 void pretenure_look(struct gc *gc, uint32_t block);      /* counts, by type, what was born in a nursery block and what survived of it */
 bool pretenure_step(struct gc *gc);             /* samples one block; false: none left */

@@ -139,15 +139,8 @@ static uint64_t survivor_used(const struct heap *heap, uint32_t block)
     return 0;
 }
 
-/* An old block by its lines. */
-static uint64_t old_used(const struct gc_block *side)
-{
-    const uint64_t *line = side->flags & GC_UNSWEPT ? side->line_mark : side->line;
-    uint64_t lines = 0;
-    for (unsigned i = 0; i < MM_BLOCK_LINES / 64; i++)
-        lines += (uint64_t)__builtin_popcountll(line[i]);
-    return lines * MM_LINE_BYTES;
-}
+/* Of objects, as the last marking found and what came since. */
+static uint64_t old_used(const struct gc_block *side) { return side->flags & GC_UNSWEPT ? side->live_bytes : side->used_bytes; }
 
 static void count_large(struct census *census, uint32_t block)
 {

@@ -564,7 +564,7 @@ struct fill { struct heap *heap; int error; };
 static int first_cell(struct heap *heap)
 {
     struct mm_cell cell;
-    if (gc_grant_ahead(heap->gc, 0, &cell)) {
+    if (gc_grant_ahead(heap->gc, 0, heap->gc->fixed ? MM_GRANT_OLD : MM_GRANT_YOUNG, MM_HOLE_SMALL_BYTES, &cell)) {
         heap->slot[0].cell[0] = (struct slot_cell){ cell.block, cell.count, cell.kind };
         (void)mm_ring_put(mm_control_slot(heap->control, 0), &heap->slot[0].tail, &cell);
         heap->grants = 1;

@@ -53,7 +53,9 @@ struct slot_end {
     uint32_t ladder;            /* collected heaps: what has been tried for the present request (gc/grant.c) */
     uint32_t stressed;          /* the request that the stress option has collected for */
     uint32_t request_now;       /* the request that is being answered */
-    bool     ahead;             /* collected heaps: after its last request more of the same is worth granting ahead */
+    uint64_t begun_seq;         /* of the latest old block that its thread was seen to have come to (gc/holes.c) */
+    uint32_t ahead_kind;        /* collected heaps: what is worth granting ahead after its last request, enum mm_grant; 0: nothing */
+    uint32_t ahead_bytes;       /* and in a row */
     uint32_t collect_request;   /* the request that `collecting` is for */
     uint64_t collecting;        /* a request to collect: the number of collections that answers it; 0: none */
     uint64_t overwritten_tail;  /* collected heaps: of the log of overwritten references, ours */

@@ -81,7 +81,8 @@ static bool answer_request(struct heap *heap, uint32_t index, struct mm_slot *sl
     balance_answered(heap);
     cell.seq = seq;
     end->request_seen = seq;
-    end->ahead = heap->gc && gc_ahead_follows(heap->gc, kind, min);
+    end->ahead_kind = heap->gc && gc_ahead_follows(heap->gc, kind, min) ? kind : MM_GRANT_NONE;
+    end->ahead_bytes = min;
     heap->turn = index + 1;
     publish(heap, slot, end, &cell);
     return true;
@@ -127,9 +128,11 @@ static bool objects_ahead(struct heap *heap, uint32_t index, struct mm_slot *slo
 {
     uint32_t room = mm_ring_room(slot, end->tail, &end->last_head), queued = MM_RING_CELLS - room;
     struct mm_cell cell;
-    if (!end->ahead || room < 2 || queued >= OBJECTS_AHEAD || mm_load_relaxed(&slot->state) == MM_SLOT_FREE)
+    if (mm_load_relaxed(&slot->state) == MM_SLOT_FREE)
+        end->ahead_kind = MM_GRANT_NONE;                /* the slot's next thread may want something else */
+    if (!end->ahead_kind || mm_load_relaxed(&slot->request_seq) != end->request_seen || room < 2 || queued >= OBJECTS_AHEAD)
         return false;
-    if (!gc_grant_ahead(heap->gc, index, &cell))
+    if (!gc_grant_ahead(heap->gc, index, end->ahead_kind, end->ahead_bytes, &cell))
         return false;
     publish(heap, slot, end, &cell);
     mm_store_relaxed(&heap->grants_ahead, heap->grants_ahead + 1);

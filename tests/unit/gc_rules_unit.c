@@ -118,7 +118,7 @@ static void r3_what_new_old_objects_refer_to_lives(void **state)
  * what it left there. */
 static void r3_the_end_of_a_block_is_not_the_start_of_the_next(void **state)
 {
-    enum { PER_BLOCK = MM_BLOCK_BYTES / 32, COUNT = 4 * PER_BLOCK };
+    enum { PER_BLOCK = MM_BLOCK_BYTES / 32, COUNT = 4 * PER_BLOCK, TAKEN = 16 };
     morph_type type;
     story_open(LIMIT, 1);
     assert_int_equal(morph_type_register(sim.client, &(morph_type_spec){ .name = "cell", .bytes = 16 }, &type), 0);
@@ -128,11 +128,13 @@ static void r3_the_end_of_a_block_is_not_the_start_of_the_next(void **state)
     char *first = (char *)((struct refs *)root[1])->ref[0] - MM_HEADER_BYTES;
     assert_ptr_equal((char *)((struct refs *)root[1])->ref[PER_BLOCK] - MM_HEADER_BYTES, first + MM_BLOCK_BYTES);
     uint32_t second = sim_block(first + MM_BLOCK_BYTES + MM_HEADER_BYTES);
-    for (uint32_t i = 0; i < sim.gc->grants; i++)               /* as if its first line had been taken all along, ... */
+    for (uint32_t i = 0; i < sim.gc->grants; i++)               /* as if its first granules had been taken all along, ... */
         if (sim.gc->grant[i].block == second)
-            gc_bits_clear(sim.gc->grant[i].holes, 0, GC_LINE_GRANULES);
-    for (uint32_t granule = 0; granule < GC_LINE_GRANULES; granule += 2)
+            gc_bits_clear(sim.gc->grant[i].holes, 0, TAKEN);
+    for (uint32_t granule = 0; granule < TAKEN; granule += 2) {
         gc_bit_set(gc_block(sim.gc, second)->start, granule);
+        gc_bit_set(gc_block(sim.gc, second)->end, granule + 1);
+    }
     me->old.cursor = me->old.limit = first + MM_BLOCK_BYTES;    /* ... and it had filled the first block last */
     collect(MORPH_COLLECT_MINOR);
     for (uint32_t i = 0; i < COUNT; i++)
@@ -273,7 +275,7 @@ static void r4_blocks_that_become_old_have_clean_cards(void **state)
     story_close();
 }
 
-/* ---- R5: logs are drained first, what no longer fits is dropped; granted lines are taken lines ---- */
+/* ---- R5: logs are drained first, what no longer fits is dropped; what is granted is taken ---- */
 
 static void r5_what_is_no_old_card_is_dropped(void **state)
 {
@@ -300,7 +302,7 @@ static void r5_what_is_no_old_card_is_dropped(void **state)
     story_close();
 }
 
-/* Makes old blocks with holes of some lines each: one in forty of 3,000 nodes stays, in root[0]. */
+/* Makes old blocks with holes: one in forty of 3,000 nodes stays, in root[0]. */
 static void holes_make(void)
 {
     struct refs *kept;
@@ -328,7 +330,7 @@ static void holes_check(void)
 }
 
 /* A thread goes on filling a hole after a marking; when it leaves the block, what it has put there is not free. */
-static void r5_granted_lines_are_taken_lines(void **state)
+static void r5_what_is_granted_is_taken(void **state)
 {
     morph_thread *other;
     morph_handle handle[16];
@@ -371,8 +373,8 @@ static void r5_unreclaimed_blocks_are_not_used(void **state)
     holes_make();
     collect(MORPH_COLLECT_MAJOR);
     assert_true(sim.gc->unswept_count > 0);
-    for (uint32_t i = 0; i < sim.gc->listed_count; i++)
-        assert_false(gc_block(sim.gc, sim.gc->listed[i])->flags & GC_UNSWEPT);
+    for (uint32_t b = 0; b < sim.heap->mapped_chunks * MM_CHUNK_BLOCKS; b++)
+        assert_false(gc_block(sim.gc, b)->flags & GC_LISTED && gc_block(sim.gc, b)->flags & GC_UNSWEPT);
     root[1] = node_new_old(700);
     assert_false(gc_block(sim.gc, sim_block(root[1]))->flags & GC_UNSWEPT);
     overwrite_what_is_free(6000);
@@ -483,8 +485,8 @@ static void r7_what_is_pinned_stays_though_other_roots_come_first(void **state)
     story_close();
 }
 
-/* The dead lines of such a block are free at once, and zero for whoever gets them. */
-static void r7_dead_lines_around_a_pin_are_reused_zeroed(void **state)
+/* What is dead in such a block is free at once, and zero for whoever gets them. */
+static void r7_holes_around_a_pin_are_reused_zeroed(void **state)
 {
     story_open(LIMIT, 3);
     root[0] = node_new(1);
@@ -677,13 +679,13 @@ int main(void)
         world_case(r4_of_a_card_with_one_store_that_word_is_looked_at),
         world_case(r4_blocks_that_become_old_have_clean_cards),
         world_case(r5_what_is_no_old_card_is_dropped),
-        world_case(r5_granted_lines_are_taken_lines),
+        world_case(r5_what_is_granted_is_taken),
         world_case(r5_unreclaimed_blocks_are_not_used),
         world_case(r6_a_word_is_no_forwarding_without_the_claim),
         world_case(r6_a_forged_forwarding_leads_nowhere),
         world_case(r6_more_copies_than_from_space_condemn),
         world_case(r7_what_is_pinned_stays_though_other_roots_come_first),
-        world_case(r7_dead_lines_around_a_pin_are_reused_zeroed),
+        world_case(r7_holes_around_a_pin_are_reused_zeroed),
         world_case(r8_weak_then_finalizers_then_ephemerons),
         world_case(r9_a_full_mark_stack_loses_nothing),
         world_case(r10_an_empty_nursery_settles_logged_cards),

@@ -1,4 +1,4 @@
-/* gc_units_unit.c — parts of daemon/gc/ alone: histograms, receipts, bits, regions and lines, root sets, and what waits in rings. */
+/* gc_units_unit.c — parts of daemon/gc/ alone: histograms, receipts, bits, regions, root sets, and what waits in rings. */
 #include "tests/unit/gc_sim.h"
 
 /* ---- Histograms ---- */
@@ -154,9 +154,18 @@ static void addresses_are_judged(void **state)
     sim_close();
 }
 
+/* An object that was put there. */
+static void object_note(uint64_t off, uint32_t extent)
+{
+    struct gc_block *side = gc_block(sim.gc, (uint32_t)(off >> MM_BLOCK_SHIFT));
+    gc_bit_set(side->start, trace_granule(off));
+    gc_bit_set(side->end, trace_granule(off + extent - MM_GRANULE_BYTES));
+}
+
 /* What a region did not use is free again; a block's holes are filled one after the other. */
 static void regions_give_back_what_they_did_not_use(void **state)
 {
+    enum { FIRST = 320, FROM = 1024, TO = 51200 };
     sim_open(&small);
     struct gc *gc = sim.gc;
     gc->from_count = 100;               /* copies are bounded by what there is to be copied */
@@ -168,72 +177,33 @@ static void regions_give_back_what_they_did_not_use(void **state)
     assert_int_equal(gc->space[block], GC_OLD);
     assert_int_equal(gc->old_blocks, 1);
     assert_true(region_alloc(&gc->tracer[0], &old, 256) == off + 64);
-    gc_bit_set(side->start, trace_granule(off));
-    gc_bit_set(side->start, trace_granule(off + 64));
+    object_note(off, 64);
+    object_note(off + 64, 256);
     regions_close(gc, true);
-    for (uint32_t line = 0; line < MM_BLOCK_LINES; line++)
-        assert_int_equal(gc_bit(side->line, line), line < 2);           /* 320 bytes */
     assert_int_equal(side->flags, GC_LISTED);
     assert_int_equal(gc->listed_count, 1);
-    assert_int_equal(gc->old_free_bytes, (MM_BLOCK_LINES - 2) * MM_LINE_BYTES);
-    assert_true(gc_old_used_bytes(gc) == 2 * MM_LINE_BYTES);
-    gc_bits_set(side->line, 4, 200);                                    /* two holes: lines 2 and 3, and 200 on */
-    gc->old_free_bytes -= 196 * MM_LINE_BYTES;
-    assert_true(region_alloc(&gc->tracer[0], &old, 256) == gc_off(block) + 2 * MM_LINE_BYTES);
-    assert_true(region_alloc(&gc->tracer[0], &old, 256) == gc_off(block) + 3 * MM_LINE_BYTES);
-    assert_true(region_alloc(&gc->tracer[0], &old, 16) == gc_off(block) + 200 * MM_LINE_BYTES);
-    uint64_t longer = region_alloc(&gc->tracer[0], &old, 1024);         /* longer than a line: a free block at once */
+    assert_int_equal(gc->old_free_bytes, MM_BLOCK_BYTES - FIRST);
+    assert_true(gc_old_used_bytes(gc) == FIRST);
+    assert_int_equal(side->longest, (MM_BLOCK_BYTES - FIRST) / MM_GRANULE_BYTES);
+    reclaim_unlist(gc, block);
+    object_note(gc_off(block) + FROM, TO - FROM);       /* two holes now */
+    side->used_bytes += TO - FROM;
+    reclaim_list(gc, block);
+    assert_true(region_alloc(&gc->tracer[0], &old, 256) == gc_off(block) + FIRST);
+    assert_true(region_alloc(&gc->tracer[0], &old, 256) == gc_off(block) + FIRST + 256);
+    assert_true(region_alloc(&gc->tracer[0], &old, 256) == gc_off(block) + TO);
+    object_note(gc_off(block) + FIRST, 256);
+    object_note(gc_off(block) + FIRST + 256, 256);
+    object_note(gc_off(block) + TO, 256);
+    uint64_t longer = region_alloc(&gc->tracer[0], &old, 1024);         /* the block is another region's: a free one at once */
     assert_true(longer >> MM_BLOCK_SHIFT != block);
     regions_close(gc, true);
     assert_int_equal(side->flags, GC_LISTED);
-    for (uint32_t line = 0; line < MM_BLOCK_LINES; line++)
-        assert_int_equal(gc_bit(side->line, line), line <= 200);
-    /* The block of the long one has no start bit: nothing is in it, and it is free. */
-    assert_int_equal(gc_bit(gc_block(gc, (uint32_t)(longer >> MM_BLOCK_SHIFT))->line, 3), 1);
+    assert_int_equal(side->used_bytes, FIRST + TO - FROM + 3 * 256);
+    assert_int_equal(side->longest, (MM_BLOCK_BYTES - TO - 256) / MM_GRANULE_BYTES);
+    /* The block of the long one has no start bit, but counts as used until a marking. */
+    assert_int_equal(gc_block(gc, (uint32_t)(longer >> MM_BLOCK_SHIFT))->used_bytes, 1024);
     sim_close();
-}
-
-static void object_put(uint64_t off, uint32_t extent)
-{
-    *(uint64_t *)(sim.heap->view.base + off) = mm_header_make(extent - MM_HEADER_BYTES, 0, MM_BORN);
-    gc_bit_set(gc_block(sim.gc, (uint32_t)(off >> MM_BLOCK_SHIFT))->start, trace_granule(off));
-}
-
-/* Three free lines between two objects that reach into the lines around them: the hole is as long as it is, whoever's header lies. */
-static void holes_begin_and_end_with_their_neighbours(void **state)
-{
-    static const struct { uint32_t extent; bool unborn, believed; } header[] = {
-        { 320, false, true }, { 336, false, true }, { 512, false, true }, { 256, false, false },            /* not in line 1 at all */
-        { 528, false, false }, { MM_BLOCK_BYTES + 16, false, false }, { 320, true, false },
-    };
-    for (unsigned i = 0; i < sizeof header / sizeof header[0]; i++) {
-        sim_open(&small);
-        struct gc *gc = sim.gc;
-        struct gc_tracer *tracer = &gc->tracer[0];
-        enum gc_to_kind old = TO_OLD;
-        gc->from_count = 100;
-        trace_types_refresh(gc);
-        uint64_t base = region_alloc(tracer, &old, 256);
-        object_put(base, 320);
-        object_put(base + 5 * MM_LINE_BYTES + 64, 48);
-        regions_close(gc, true);
-        struct gc_block *side = gc_block(gc, (uint32_t)(base >> MM_BLOCK_SHIFT));
-        gc_bits_set(side->line, 0, MM_BLOCK_LINES);
-        gc_bits_clear(side->line, 2, 5);
-        gc->old_free_bytes = 3 * MM_LINE_BYTES;
-        *(uint64_t *)(sim.heap->view.base + base) = mm_header_make(header[i].extent - MM_HEADER_BYTES, 0, 0) ^ (uint64_t)(header[i].unborn ? MM_BORN : 0) << 56;
-        uint64_t begin = base + (header[i].believed ? header[i].extent : 2 * MM_LINE_BYTES), end = base + 5 * MM_LINE_BYTES + 64;
-        uint64_t first = region_alloc(tracer, &old, 560), rest = region_alloc(tracer, &old, end - begin - 560);
-        if (first != begin || rest != begin + 560)
-            fail_msg("header %u: %llu and %llu, not %llu and 560 behind", i, (unsigned long long)(first - base), (unsigned long long)(rest - base),
-                     (unsigned long long)(begin - base));
-        object_put(first, 560);
-        object_put(rest, (uint32_t)(end - rest));
-        regions_close(gc, true);
-        for (uint32_t line = 0; line < MM_BLOCK_LINES; line++)
-            assert_true(gc_bit(side->line, line));                      /* also the one with the neighbour in it */
-        sim_close();
-    }
 }
 
 static void a_full_survivor_space_promotes(void **state)
@@ -439,7 +409,6 @@ int main(void)
         test_case(stacks_keep_what_is_in_them),
         world_case(addresses_are_judged),
         world_case(regions_give_back_what_they_did_not_use),
-        world_case(holes_begin_and_end_with_their_neighbours),
         world_case(a_full_survivor_space_promotes),
         world_case(the_end_of_a_marking_gathers_what_is_left),
         world_case(root_sets_come_in_parts_and_in_order),

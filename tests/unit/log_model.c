@@ -7,6 +7,8 @@
  * buffers empty, which the exchange of the slot's state sees to (safepoint_model.c). So a pause is one step here. It drains
  * the logs; a minor one also scans the cards, or the one reference that the byte names, and each young object that it meets gets older and at the
  * second time is old.
+ * Card 0 has a third reference, to a young object, in an object that was born old: that one left no card. The daemon hears of it while the threads run, and
+ * makes the card DIRTY and carries it; or the pause does ([gc.left]).
  * The walk asserts, as each pause begins and as it ends, of each card of an old block
  *   - if it holds a reference to a young object, the daemon knows of it: it is carried, or logged, or covered by an overflow;
  *   - if its byte is not CLEAN, the same: nobody would log it again.
@@ -48,6 +50,8 @@ enum flaw {
     DIRTY_NOT_CARRIED,                      /* a card without young references stays DIRTY, and is not carried */
     OLD_STAYS_YOUNG,                        /* the card bytes of a block that turns old stay as they were */
     OLD_NOT_CARRIED,                        /* young references in a block that turns old are not added */
+    HEARS_AND_LEAVES_BYTE,                  /* what was born old: its card is carried, and its byte stays as it is */
+    HEARS_AND_CARRIES_NOT,                  /* and the other way round */
 };
 
 struct plan {
@@ -59,14 +63,15 @@ struct plan {
 /* ---- State ---- */
 
 #define THREADS 2u
-#define REFS    3u
+#define REFS    4u
+#define BORN    3u                          /* the reference of the object that was born old */
 #define CARDS   2u
 #define ENTRIES 2u                          /* entries at most */
 
 enum word { REF, CARD = REF + REFS, COUNT = CARD + CARDS, OVERFLOW = COUNT + THREADS, ENTRY = OVERFLOW + THREADS };
 enum ref { NONE, YOUNG, OLDER };            /* what a reference refers to; NONE: nothing, or an old object */
 
-static const uint8_t card_of[REFS] = { 0, 0, 1 };
+static const uint8_t card_of[REFS] = { 0, 0, 1, 0 };
 
 #define THREAD_STEPS(X)                                                                             \
     X(SAFE, "at a safepoint")                   X(EARLY_LOOK, "load card (early)")                  \
@@ -91,6 +96,7 @@ struct state {
     struct thread thread[THREADS];
     uint8_t carried, old;                   /* the daemon's: bit sets of cards; old: their blocks are */
     uint8_t pauses;
+    uint8_t heard;                          /* of the object that was born old */
 };
 
 static uint8_t entry(unsigned thread, unsigned i) { return (uint8_t)(ENTRY + thread * ENTRIES + i); }
@@ -238,7 +244,7 @@ static uint8_t cards_with_young(const struct state *s)
 {
     uint8_t set = 0;
     for (unsigned ref = 0; ref < REFS; ref++)
-        set |= s->memory.word[REF + ref] != NONE ? 1u << card_of[ref] : 0;
+        set |= s->memory.word[REF + ref] != NONE && (ref != BORN || s->heard) ? 1u << card_of[ref] : 0;
     return set & s->old;
 }
 
@@ -320,6 +326,19 @@ static void block_turn(struct state *s, enum flaw flaw)
         s->carried &= (uint8_t)~bit;
 }
 
+/* The daemon has read the object that was born old, and found a young reference. */
+static bool hear(struct state *s, enum flaw flaw)
+{
+    if (s->heard)
+        return false;
+    s->heard = 1;
+    if (flaw != HEARS_AND_CARRIES_NOT)
+        s->carried |= 1u << card_of[BORN];
+    if (flaw != HEARS_AND_LEAVES_BYTE)
+        s->memory.word[CARD + card_of[BORN]] = MM_CARD_DIRTY;
+    return true;
+}
+
 /* choice: bit 0: a minor collection; bit 1: the block of card 1 turns, too. */
 static bool pause_step(struct state *s, enum flaw flaw, unsigned choice, const char **ret_complaint)
 {
@@ -329,6 +348,8 @@ static bool pause_step(struct state *s, enum flaw flaw, unsigned choice, const c
     s->pauses--;
     uint8_t known = drain(s, flaw, minor);
     *ret_complaint = judge(s, known);
+    if (hear(s, NO_FLAW))
+        known |= s->carried;
     if (minor)
         scan(s, known, flaw);
     else if (flaw != FORGETS_DRAINED)
@@ -342,7 +363,7 @@ static bool pause_step(struct state *s, enum flaw flaw, unsigned choice, const c
 
 /* ---- The model ---- */
 
-enum { CHOICES = 5, WAY_PAUSE = THREADS * CHOICES, WAY_FLUSH = WAY_PAUSE + 4, WAYS = WAY_FLUSH + THREADS };
+enum { CHOICES = 5, WAY_PAUSE = THREADS * CHOICES, WAY_FLUSH = WAY_PAUSE + 4, WAY_HEAR = WAY_FLUSH + THREADS, WAYS };
 
 static void start(void *state, const void *plan_)
 {
@@ -354,6 +375,7 @@ static void start(void *state, const void *plan_)
     s->old = 1u << 0;
     s->memory.word[CARD + 0] = MM_CARD_CLEAN;
     s->memory.word[CARD + 1] = MM_CARD_YOUNG;
+    s->memory.word[REF + BORN] = YOUNG;
 }
 
 static bool step(void *state, const void *plan, unsigned flaw, unsigned way, const char **ret_complaint)
@@ -363,7 +385,9 @@ static bool step(void *state, const void *plan, unsigned flaw, unsigned way, con
         return thread_step(s, way / CHOICES, plan, (enum flaw)flaw, way % CHOICES);
     if (way < WAY_FLUSH)
         return pause_step(s, (enum flaw)flaw, way - WAY_PAUSE, ret_complaint);
-    return model_flush(&s->memory, way - WAY_FLUSH);
+    if (way < WAY_HEAR)
+        return model_flush(&s->memory, way - WAY_FLUSH);
+    return hear(s, (enum flaw)flaw);
 }
 
 static const char *end(const void *state, const void *plan)
@@ -376,7 +400,7 @@ static void print(const void *state)
 {
     const struct state *s = state;
     const uint8_t *word = s->memory.word;
-    print_error("  refs %u %u | %u, cards %u | %u, carried %u, old %u", word[REF], word[REF + 1], word[REF + 2], word[CARD], word[CARD + 1],
+    print_error("  refs %u %u %u (%s) | %u, cards %u | %u, carried %u, old %u", word[REF], word[REF + 1], word[REF + BORN], s->heard ? "heard" : "not heard", word[REF + 2], word[CARD], word[CARD + 1],
                 s->carried, s->old);
     for (unsigned i = 0; i < THREADS; i++)
         print_error(" | thread %u: count %u overflow %u, reference %u, at '%s' (%u stores under way)", i, word[COUNT + i], word[OVERFLOW + i],
@@ -421,6 +445,8 @@ FLAW(finds_young_card_cleaned, YOUNG_CLEANED)
 FLAW(finds_dirty_card_not_carried, DIRTY_NOT_CARRIED)
 FLAW(finds_old_block_with_young_cards, OLD_STAYS_YOUNG)
 FLAW(finds_old_block_not_carried, OLD_NOT_CARRIED)
+FLAW(finds_card_heard_of_but_not_dirty, HEARS_AND_LEAVES_BYTE)
+FLAW(finds_card_heard_of_but_not_carried, HEARS_AND_CARRIES_NOT)
 
 int main(void)
 {
@@ -447,6 +473,8 @@ int main(void)
         test_case(finds_dirty_card_not_carried),
         test_case(finds_old_block_with_young_cards),
         test_case(finds_old_block_not_carried),
+        test_case(finds_card_heard_of_but_not_dirty),
+        test_case(finds_card_heard_of_but_not_carried),
     };
     return test_run(cases);
 }

@@ -1,0 +1,195 @@
+/* holes_unit.c — what lies between the objects of old blocks (daemon/gc/holes.c, reclaim.c) against plain models: where holes are, what sweeping
+ * leaves, and which block a request is given. */
+#include "tests/lib/random.h"
+#include "tests/unit/gc_sim.h"
+
+#define GRANULES  GC_BLOCK_GRANULES
+#define LEAST     2u                    /* granules of the shortest hole that counts */
+
+static const struct sim_options plain = { .limit_bytes = 8 * MIB, .young_bytes = 256 * KIB };
+
+/* A block in which object i takes [from[i], to[i]). */
+struct block { uint32_t count; uint16_t from[GRANULES], to[GRANULES]; };
+
+/* Objects of up to `most` granules, with gaps between some; the first and the last granule are taken now and then. */
+static void block_draw(struct test_random *random, uint64_t most, uint64_t gap_of_ten, struct block *ret_block)
+{
+    *ret_block = (struct block){ .count = 0 };
+    for (uint32_t at = 0; at < GRANULES;) {
+        if (test_random_below(random, 10) < gap_of_ten)
+            at += (uint32_t)test_random_size(random, most);
+        uint32_t granules = (uint32_t)test_random_size(random, most);
+        if (at >= GRANULES)
+            return;
+        granules = granules < GRANULES - at ? granules : GRANULES - at;
+        ret_block->from[ret_block->count] = (uint16_t)at;
+        ret_block->to[ret_block->count++] = (uint16_t)(at + granules);
+        at += granules;
+    }
+}
+
+static void side_note(struct gc_block *side, const struct block *block)
+{
+    for (uint32_t i = 0; i < block->count; i++) {
+        gc_bit_set(side->start, block->from[i]);
+        gc_bit_set(side->end, block->to[i] - 1u);
+    }
+}
+
+/* The same granule by granule; the granules of the longest hole. */
+static uint32_t model_holes(const struct block *block, const bool *gone, bool *ret_free)
+{
+    uint32_t longest = 0;
+    for (uint32_t g = 0; g < GRANULES; g++)
+        ret_free[g] = true;
+    for (uint32_t i = 0; i < block->count; i++)
+        for (uint32_t g = block->from[i]; !(gone && gone[i]) && g < block->to[i]; g++)
+            ret_free[g] = false;
+    for (uint32_t g = 0, from; g < GRANULES; g++) {
+        for (from = g; g < GRANULES && ret_free[g]; g++)
+            ;
+        if (g - from < LEAST && g > from)
+            ret_free[from] = false;
+        else if (g - from > longest)
+            longest = g - from;
+    }
+    return longest;
+}
+
+static void holes_check(const struct gc_block *side, const struct block *block, const bool *gone)
+{
+    uint64_t holes[GRANULES / 64];
+    bool is_free[GRANULES];
+    uint32_t longest = model_holes(block, gone, is_free);
+    assert_int_equal(holes_find(side, holes), longest);
+    for (uint32_t g = 0; g < GRANULES; g++)
+        assert_int_equal(gc_bit(holes, g), is_free[g]);
+}
+
+static void holes_are_what_lies_between_objects(void **state)
+{
+    struct test_random random = test_random_begin("holes_unit");
+    for (unsigned round = 0; round < 3000; round++) {
+        static struct gc_block side;
+        struct block block;
+        memset(&side, 0, sizeof side);
+        block_draw(&random, test_random_below(&random, 4) ? 40 : 3000, test_random_below(&random, 11), &block);
+        side_note(&side, &block);
+        holes_check(&side, &block, NULL);
+    }
+}
+
+static uint64_t object_put(uint64_t off, uint32_t granules)
+{
+    *(uint64_t *)(sim.heap->view.base + off) = mm_header_make(granules * MM_GRANULE_BYTES - MM_HEADER_BYTES, 0, MM_BORN);
+    return off;
+}
+
+/* An old block of the heap that is as drawn. */
+static uint32_t block_make(const struct block *block)
+{
+    struct gc_tracer *tracer = &sim.gc->tracer[0];
+    enum gc_to_kind fresh = TO_FRESH;
+    sim.gc->from_count = sim.gc->heap->limit_blocks;    /* copies are bounded by what there is to be copied */
+    uint64_t off = region_alloc(tracer, &fresh, MM_GRANULE_BYTES);
+    assert_true(off != TRACE_NONE);
+    uint32_t number = (uint32_t)(off >> MM_BLOCK_SHIFT);
+    struct gc_block *side = gc_block(sim.gc, number);
+    side_note(side, block);
+    for (uint32_t i = 0; i < block->count; i++) {
+        object_put(gc_off(number) + block->from[i] * MM_GRANULE_BYTES, (uint32_t)(block->to[i] - block->from[i]));
+        side->used_bytes += (uint32_t)(block->to[i] - block->from[i]) * MM_GRANULE_BYTES;
+    }
+    tracer->region[TO_FRESH][0].at = tracer->region[TO_FRESH][0].begin;
+    regions_close(sim.gc, true);
+    sim.gc->from_count = 0;
+    return number;
+}
+
+/* What is marked stays, with the room that it takes, and nothing else does. */
+static void sweeping_leaves_what_is_marked(void **state)
+{
+    struct test_random random = test_random_begin("holes_unit");
+    for (unsigned round = 0; round < 300; round++) {
+        struct block block;
+        bool gone[GRANULES];
+        uint32_t live = 0, share = (uint32_t)test_random_below(&random, 11);
+        sim_open(&plain);
+        block_draw(&random, test_random_below(&random, 4) ? 40 : 1000, test_random_below(&random, 6), &block);
+        uint32_t number = block_make(&block);
+        struct gc_block *side = gc_block(sim.gc, number);
+        if (side->flags & GC_LISTED)
+            reclaim_unlist(sim.gc, number);
+        for (uint32_t i = 0; i < block.count; i++) {
+            gone[i] = test_random_below(&random, 10) < share;
+            if (gone[i])
+                continue;
+            gc_bit_set(side->mark, block.from[i]);
+            side->live_bytes += (uint32_t)(block.to[i] - block.from[i]) * MM_GRANULE_BYTES;
+            live++;
+        }
+        uint32_t live_bytes = side->live_bytes;
+        reclaim_begin_sweep(sim.gc);
+        assert_int_equal(sim.gc->unswept_count, 1);
+        assert_true(reclaim_sweep_step(sim.gc));
+        assert_false(reclaim_sweep_step(sim.gc));
+        if (live) {
+            holes_check(side, &block, gone);
+            assert_int_equal(side->used_bytes, live_bytes);
+        }
+        assert_int_equal(sim.gc->old_blocks, live != 0);
+        assert_int_equal(sim.gc->space[number], live ? GC_OLD : GC_NOWHERE);
+        sim_close();
+    }
+}
+
+/* One object at the start, one at the end, and between them a hole of so many granules, with objects of one granule and holes of one around. */
+static uint32_t block_with_hole(uint32_t hole)
+{
+    struct block block = { .count = 0 };
+    for (uint32_t at = 0; at < GRANULES; at += 2) {
+        if (at == 512)
+            at += hole & ~1u;
+        block.from[block.count] = (uint16_t)at;
+        block.to[block.count++] = (uint16_t)(at + 1 + (at + 2 == 512 && hole % 2 == 0));
+    }
+    return block_make(&block);
+}
+
+static void a_request_is_given_a_block_that_has_the_hole(void **state)
+{
+    static const uint32_t hole[] = { 2, 3, 5, 16, 17, 33, 40, 1000 };
+    enum { HOLES = sizeof hole / sizeof hole[0] };
+    uint32_t block[HOLES];
+    sim_open(&plain);
+    for (unsigned i = 0; i < HOLES; i++) {
+        block[i] = block_with_hole(hole[i]);
+        assert_int_equal(gc_block(sim.gc, block[i])->longest, hole[i]);
+        assert_true(gc_block(sim.gc, block[i])->flags & GC_LISTED);
+    }
+    assert_int_equal(sim.gc->listed_count, HOLES);
+    assert_int_equal(reclaim_take_listed(sim.gc, 1001 * MM_GRANULE_BYTES), GC_NO_BLOCK);
+    assert_int_equal(reclaim_take_listed(sim.gc, 34 * MM_GRANULE_BYTES), block[7]);     /* longer ones: where holes are longest */
+    assert_int_equal(reclaim_take_listed(sim.gc, 34 * MM_GRANULE_BYTES), block[6]);
+    assert_int_equal(reclaim_take_listed(sim.gc, 34 * MM_GRANULE_BYTES), GC_NO_BLOCK);
+    assert_int_equal(reclaim_take_listed(sim.gc, 2 * MM_GRANULE_BYTES - 1), block[1]);  /* small ones: the shortest that will do, as classes go */
+    assert_int_equal(reclaim_take_listed(sim.gc, 2 * MM_GRANULE_BYTES), block[0]);
+    assert_int_equal(reclaim_take_listed(sim.gc, 6 * MM_GRANULE_BYTES), block[4]);
+    assert_int_equal(reclaim_take_listed(sim.gc, 6 * MM_GRANULE_BYTES), block[3]);
+    assert_int_equal(reclaim_take_listed(sim.gc, 6 * MM_GRANULE_BYTES), block[5]);
+    assert_int_equal(reclaim_take_listed(sim.gc, 6 * MM_GRANULE_BYTES), GC_NO_BLOCK);
+    assert_int_equal(sim.gc->listed_count, 1);
+    reclaim_list(sim.gc, block[7]);
+    reclaim_unlist(sim.gc, block[2]);
+    assert_int_equal(reclaim_take_listed(sim.gc, 6 * MM_GRANULE_BYTES), block[7]);
+    assert_int_equal(sim.gc->listed_count, 0);
+    assert_int_equal(sim.gc->old_free_bytes, 0);
+    sim_close();
+}
+
+int main(void)
+{
+    const struct CMUnitTest cases[] = { test_case(holes_are_what_lies_between_objects), world_case(sweeping_leaves_what_is_marked),
+                                        world_case(a_request_is_given_a_block_that_has_the_hole) };
+    return test_run(cases);
+}
