@@ -141,7 +141,7 @@ struct morph__root_set {
 };
 
 /* Where a thread may put old objects: a block, hole by hole, and behind it the rest of its cell, whose blocks are a hole each. */
-struct morph__old { char *block; uint32_t hole; uint32_t rest; };
+struct morph__old { char *block; uint32_t hole; uint32_t rest; bool zeroed; };
 
 struct morph__thread {
     struct morph__thread *next;

@@ -108,7 +108,7 @@ int morph__cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want
 
 /* ---- Young ---- */
 
-/* What the heap has used before is zeroed here, by the core that will fill it, and not by the daemon: docs/design/departures.md. */
+/* What the heap has used before is zeroed here, as holes of old blocks are, by the core that will fill it, and not by the daemon: docs/design/departures.md. */
 static void young_begin(struct morph__thread *thread, uint32_t block)
 {
     morph_thread *shared = (morph_thread *)thread->slot;
@@ -172,6 +172,8 @@ static bool hole_next(struct morph__thread *thread, uint64_t extent, bool longer
         uint64_t next = mm_load_relaxed((const uint64_t *)at);
         old->hole = mm_hole_follows(hole, next) ? (uint32_t)next : 0;
         if (mm_hole_bytes(hole) >= extent) {
+            if (!old->zeroed)
+                memset(at, 0, mm_hole_bytes(hole));
             *bump = (struct morph_bump){ at, at + mm_hole_bytes(hole) };
             mm_fence_release();         /* and whoever sees an object here sees this limit, or a later one: begun() there */
             return true;
@@ -195,6 +197,7 @@ int morph__old_refill(struct morph__thread *thread, uint64_t extent, bool longer
         morph__relieved(thread->heap);
         old_begin(thread, &thread->old[longer], cell.block, cell.hole);
         thread->old[longer].rest = cell.count - 1;
+        thread->old[longer].zeroed = cell.zeroed;
     } while (!hole_next(thread, extent, longer));
     return 0;
 }

@@ -1,8 +1,8 @@
 /* hole.h — free memory between the objects of an old block, as a thread is given it.
  *
  * A hole is one word: the granule of the block at which it begins, and its length in granules; 0: none. A grant names the first hole of its block,
- * and the first word of each hole names the next, further up. The rest of a hole is zero; the word itself goes when the thread puts a header over it. No such word has MM_BORN,
- * so a walk from header to header ends at it as it does at a zero. A fresh block, all zero, is a chain of one.
+ * and the first word of each hole names the next, further up. The rest of a hole is what was there before; its thread zeroes all of it as it comes to it, unless the cell says that it is
+ * zero. No such word has MM_BORN, so a walk from header to header ends at it as it does at a zero. A free block is a chain of one.
  * Two writers never: the daemon writes a chain before it publishes the cell, and nobody reads a word of it but the thread. The daemon keeps a map of what it
  * granted and believes no chain.
  */

@@ -52,7 +52,7 @@ enum mm_collection { MM_COLLECT_MINOR = 0, MM_COLLECT_MAJOR = 1, MM_COLLECT_COMP
 struct mm_cell {
     /*  0 */ uint32_t block;        /* first block, counted from the start of the reserve */
     /*  4 */ uint16_t kind;         /* enum mm_grant */
-    /*  6 */ uint16_t zeroed;       /* YOUNG: 1 = all of it is zero, else its thread zeroes each block when it begins it */
+    /*  6 */ uint16_t zeroed;       /* YOUNG, OLD: 1 = all of it is zero, else its thread zeroes each block or hole as it begins it */
     /*  8 */ uint32_t count;        /* blocks; OLD: more than one only where each is one hole */
     /* 12 */ uint32_t seq;          /* the request that it answers; 0: granted ahead */
     /* 16 */ uint32_t epoch;        /* of the stop word when granted */
@@ -129,7 +129,7 @@ _Static_assert(offsetof(struct mm_slot, stop) == 64, "layout v1");
 _Static_assert(offsetof(struct mm_slot, marking) == 68, "layout v1");
 _Static_assert(offsetof(struct mm_slot, card_base) == 72, "layout v1");
 _Static_assert(offsetof(struct mm_slot, first_card) == 80, "layout v2");
-_Static_assert(offsetof(struct mm_slot, bytes_off) == 88, "layout v3");
+_Static_assert(offsetof(struct mm_slot, bytes_off) == 88, "layout v4");
 _Static_assert(offsetof(struct mm_slot, state) == 128, "layout v1");
 _Static_assert(offsetof(struct mm_slot, client_word) == 136, "layout v1");
 _Static_assert(offsetof(struct mm_slot, request_seq) == 144, "layout v1");

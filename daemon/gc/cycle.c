@@ -678,6 +678,7 @@ static bool step_finish(struct gc *gc)
     if (gc->judging) {
         gc->large_since_blocks = 0;
         gc->taken_marked = gc->taken_blocks;
+        gc->marked_last_bytes = r->marked_bytes;
         gc->live_bytes = r->marked_bytes + r->copied_bytes + r->evac_bytes + (gc->pause == PAUSE_END ? gc->mark_promoted_bytes : r->promoted_bytes + r->kept_bytes);
         reclaim_begin_sweep(gc);
         next_start(gc);

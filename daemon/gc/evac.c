@@ -85,7 +85,11 @@ static void take(struct gc *gc, const struct candidate *candidate, uint32_t coun
 }
 
 /* Free blocks that will be wanted whole before the next marking ends, as the last one's time says: for a nursery, and for large objects. */
-static uint64_t blocks_wanted(const struct gc *gc) { return gc_nursery_blocks(gc) + gc->large_since_blocks; }
+static uint64_t blocks_wanted(const struct gc *gc)
+{
+    uint64_t nursery = gc_nursery_blocks(gc);
+    return (nursery > gc->young_granted ? nursery - gc->young_granted : 0) + gc->large_since_blocks;
+}
 
 /* Holes are filled to the byte, so a block with garbage in it need not be emptied to be used again; only where whole blocks are short, or where half of what they
  * hold is known to be free. */

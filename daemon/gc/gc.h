@@ -73,6 +73,7 @@ enum gc_block_flag {
 struct gc_block {
     uint64_t start[GC_BLOCK_GRANULES / 64];
     uint64_t end[GC_BLOCK_GRANULES / 64];       /* old: the last granules of what starts there: so where room is needs no header */
+    uint64_t leaf[GC_BLOCK_GRANULES / 64];      /* old: of what starts there, that its type has no references: it need not be looked at to be marked */
     uint64_t mark[GC_BLOCK_GRANULES / 64];
     uint64_t done[GC_BLOCK_GRANULES / 64];      /* young: the claim has been carried out; parallel copying waits for it */
     uint64_t carry[GC_BLOCK_CARDS / 64];        /* cards to be scanned at the next minor collection */
@@ -215,6 +216,7 @@ struct gc {
     bool     promoted_in_place;         /* this collection does */
     bool     promote_in_place;          /* nearly all that was young survived the last time: the next nursery becomes old as it stands */
     uint64_t live_bytes;                /* after the last marking */
+    uint64_t marked_last_bytes;         /* that it came to: less than that, for what was born meanwhile is alive without */
     uint64_t taken_blocks, taken_marked;        /* granted to threads ever; the same when it was last marked, or tried because it was idle */
     uint64_t pause_target_ns;
     uint32_t emergency_blocks;          /* young blocks beyond the nursery's size, after a put-off collection */
@@ -279,7 +281,7 @@ struct gc {
     uint64_t  mark_began_ns, mark_ns, mark_slices, assist_ns;
     uint64_t  mark_expected_bytes;      /* to be marked, by the last marking */
     uint64_t  mark_room_blocks;         /* that could still be granted, or promoted into, when it began */
-    uint64_t  mark_used_blocks;         /* of that room, by the last one from its beginning to its end */
+    uint64_t  mark_used_blocks;         /* of that room, by the last one from its beginning to its end; and what would have been, had no thread waited */
     uint64_t  mark_promoted_bytes;      /* became old, and were marked, since it began */
 
     unsigned  tracers;                  /* that may take part in this collection */
@@ -410,7 +412,7 @@ static inline bool gc_ahead_follows(const struct gc *gc, uint32_t kind, uint32_t
 /* Blocks that may still be granted to the client without eating what collections need. */
 uint64_t gc_room_blocks(const struct gc *gc);
 
-/* Of those, how many are for young objects alone: where old ones fill holes, hardly another block comes free. */
+/* Of those, how many are left to the nursery: where old objects fill holes, hardly another block comes free. */
 uint64_t gc_nursery_blocks(const struct gc *gc);
 
 /* What to do when the limit is reached: true if something was reclaimed or a collection asked for (come again), false if all has been

@@ -1,7 +1,7 @@
 /* grant.c — memory for the threads of a collected heap, and the moments at which to collect.
  *
  * Young: a few zeroed blocks a cell, until the nursery is full; then a minor collection (or, when the old generation has grown enough, a
- * major one). Old: the holes of a block with room, zeroed, or a free block; for pretenured types. Large: a run of blocks.
+ * major one). Old: the holes of a block with room, or free blocks; for pretenured types. Large: a run of blocks.
  * The limit: what collections need to copy into (one nursery, and a fiftieth of the heap) is not granted. When nothing else is left a request
  * climbs a ladder by itself (gc_at_limit), and its client calls back before it asks once more (DESIGN section 7).
  * Touches client memory: inside a guard. The heap's worker. */
@@ -72,8 +72,6 @@ bool gc_at_limit(struct gc *gc, uint32_t slot)
 {
     struct slot_end *end = &gc->heap->slot[slot];
     bool reclaimed = false;
-    if (gc->mark_state == MARK_ON && gc->old_free_bytes > gc->unusable_bytes)
-        gc->unusable_bytes = gc->old_free_bytes;
     for (unsigned i = 0; i < 64 && gc_leftover_step(gc); i++)
         reclaimed = true;
     gc->walk_ahead = true;                      /* whoever waits here has left the block that it was in */
@@ -115,27 +113,20 @@ uint64_t gc_nursery_blocks(const struct gc *gc)
     return gc->fixed ? 0 : gc->young_blocks < most ? gc->young_blocks : most;
 }
 
-/* Of that, what has not been granted. */
-static uint64_t nursery_left(const struct gc *gc)
-{
-    uint64_t share = gc_nursery_blocks(gc);
-    return share > gc->young_granted ? share - gc->young_granted : 0;
-}
-
 /* Blocks for the client, in their new state, with a side and a space. */
 static int blocks_take(struct gc *gc, uint32_t want, uint32_t min, enum mm_block_state state, enum gc_space space, uint32_t *ret_block, uint32_t *ret_count, bool *ret_zeroed)
 {
-    uint64_t room = gc_room_blocks(gc), left = space == GC_YOUNG ? 0 : nursery_left(gc);
+    uint64_t room = gc_room_blocks(gc), left = space == GC_YOUNG ? 0 : gc_nursery_blocks(gc);
     room = room > left ? room - left : 0;
     if (room < min)
         return -MORPH_ENOMEM;
-    struct heap_want ask = { .want = want < room ? want : (uint32_t)room, .min = min, .state = state, .zeroed = space != GC_YOUNG };
+    struct heap_want ask = { .want = want < room ? want : (uint32_t)room, .min = min, .state = state, .zeroed = space == GC_LARGE };
     int r = heap_obtain(gc->heap, &ask, ret_block, ret_count);
     if (r)
         return r;
     for (uint32_t b = *ret_block; b < *ret_block + *ret_count; b++) {
         gc->space[b] = (uint8_t)space;
-        if (!ask.were_zero && space == GC_YOUNG)        /* its thread zeroes the rest; whoever walks it before finds nothing */
+        if (!ask.were_zero && space != GC_LARGE)        /* its thread zeroes the rest; whoever walks it before finds nothing */
             memset(gc->heap->view.base + gc_off(b), 0, MM_HEADER_BYTES);
     }
     *ret_zeroed = ask.were_zero;
@@ -208,7 +199,7 @@ static int old_take(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell
         if (!holes_note(gc, slot, b, all))
             return -MORPH_EMEMORY;
     }
-    *ret_cell = (struct mm_cell){ .block = block, .kind = MM_GRANT_OLD, .count = count, .epoch = gc->epoch, .hole = MM_HOLE_BLOCK };
+    *ret_cell = (struct mm_cell){ .block = block, .kind = MM_GRANT_OLD, .zeroed = zeroed, .count = count, .epoch = gc->epoch, .hole = MM_HOLE_BLOCK };
     return 0;
 }
 
@@ -225,14 +216,18 @@ static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cel
     if (!gc->fixed && gc->pretenured_bytes >= gc->probation_bytes)
         pretenure_probation(gc);
     int r = old_take(gc, slot, bytes, ret_cell);
-    return (r == -MORPH_ENOMEM || r == -MORPH_EBUDGET) && gc_at_limit(gc, slot) ? HEAP_LATER_WORK : r;
+    if (r == 0 || (r != -MORPH_ENOMEM && r != -MORPH_EBUDGET))
+        return r;
+    if (gc->mark_state == MARK_ON && gc->old_free_bytes > gc->unusable_bytes)
+        gc->unusable_bytes = gc->old_free_bytes;
+    return gc_at_limit(gc, slot) ? HEAP_LATER_WORK : r;
 }
 
 /* Nothing that would bring a request to collect, to measure types, or to climb the ladder: that is for those who ask. */
 static bool old_ahead(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)
 {
     bool due = gc->mark_state == MARK_NONE && gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT >= gc->start_blocks;
-    return !due && (gc->fixed || gc->pretenured_bytes < gc->probation_bytes) && !mark_assist(gc) && old_take(gc, slot, bytes, ret_cell) == 0;
+    return !due && (gc->fixed || gc->pretenured_bytes < gc->probation_bytes) && !mark_behind(gc) && old_take(gc, slot, bytes, ret_cell) == 0;
 }
 
 bool gc_grant_ahead(struct gc *gc, uint32_t slot, uint32_t kind, uint32_t bytes, struct mm_cell *ret_cell)
@@ -241,7 +236,7 @@ bool gc_grant_ahead(struct gc *gc, uint32_t slot, uint32_t kind, uint32_t bytes,
         return false;
     if (kind == MM_GRANT_OLD)
         return old_ahead(gc, slot, bytes, ret_cell);
-    return gc->young_granted < gc->young_blocks && !mark_assist(gc) && young_take(gc, ret_cell) == 0;
+    return gc->young_granted < gc->young_blocks && !mark_behind(gc) && young_take(gc, ret_cell) == 0;
 }
 
 /* ---- Large ---- */

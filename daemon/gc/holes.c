@@ -61,18 +61,18 @@ uint32_t holes_find(const struct gc_block *side, uint64_t *ret_holes)
     return longest;
 }
 
-/* Zeroes the holes and makes them a chain (shm/hole.h); the first one. */
+/* Makes the holes a chain (shm/hole.h); the first one. */
 static uint32_t holes_chain(struct gc *gc, uint32_t block, const uint64_t *holes)
 {
     char *base = gc->heap->view.base + gc_off(block);
     uint64_t first = 0, *link = &first;
     for (uint32_t from, to = 0; gc_bits_run(holes, to, &from, &to);) {
         char *at = base + from * MM_GRANULE_BYTES;
-        memset(at, 0, (to - from) * MM_GRANULE_BYTES);
         gc->pretenured_bytes += (to - from) * MM_GRANULE_BYTES;
         mm_store_relaxed(link, mm_hole_make(from, to - from));
         link = (uint64_t *)at;
     }
+    mm_store_relaxed(link, 0);
     return (uint32_t)first;
 }
 
@@ -114,6 +114,8 @@ static uint32_t hole_walk(struct gc *gc, const struct gc_grant *grant, uint32_t 
         __builtin_prefetch(block + at + HOLE_FETCH_BYTES);
         gc_bit_set(side->start, at / MM_GRANULE_BYTES);
         gc_bit_set(side->end, (at + (uint32_t)extent) / MM_GRANULE_BYTES - 1);
+        if (gc->type[mm_header_type(word0)].scan == GC_SCAN_NONE)
+            gc_bit_set(side->leaf, at / MM_GRANULE_BYTES);
         if (marking) {                  /* born since the marking began: alive (R2) */
             gc_bit_set(side->mark, at / MM_GRANULE_BYTES);
             side->live_bytes += (uint32_t)extent;

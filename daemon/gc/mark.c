@@ -20,7 +20,7 @@
 #include "daemon/os/os.h"
 #include "shm/park.h"
 
-#define MARK_SLICE_NS    100000ull
+#define MARK_SLICE_NS    50000ull
 
 /* ---- Overwritten references ---- */
 
@@ -111,7 +111,7 @@ bool mark_begin(struct gc *gc)
     gc->mark_began_ns = os.now_ns();
     gc->mark_ns = gc->mark_slices = gc->assist_ns = gc->mark_promoted_bytes = 0;
     gc->mark_reason = gc->receipt.reason;
-    gc->mark_expected_bytes = gc->live_bytes ? gc->live_bytes : gc_old_used_bytes(gc);
+    gc->mark_expected_bytes = gc->marked_last_bytes ? gc->marked_last_bytes + gc->marked_last_bytes / 16 : gc_old_used_bytes(gc);
     gc->mark_room_blocks = room_blocks(gc);
     return stack_reserve(&marker->marked, marked_room(gc)) && stack_reserve(&marker->grey, GC_QUEUE);
 }
@@ -145,11 +145,11 @@ void mark_end(struct gc *gc)
         gc->tracer[i].young_settled = false;
     }
     pthread_mutex_unlock(&gc->lock);
-    uint64_t left = room_blocks(gc);
-    gc->mark_used_blocks = gc->mark_room_blocks > left ? gc->mark_room_blocks - left : 0;
+    uint64_t left = room_blocks(gc), used = gc->mark_room_blocks > left ? gc->mark_room_blocks - left : 0, elapsed = os.now_ns() - gc->mark_began_ns;
+    gc->mark_used_blocks = used + used * (gc->assist_ns < elapsed ? gc->assist_ns : elapsed) / (elapsed + 1);    /* while threads wait they use nothing */
     gc->receipt.mark_ns = gc->mark_ns;
     gc->receipt.mark_slices = gc->mark_slices;
-    gc->receipt.mark_elapsed_ns = os.now_ns() - gc->mark_began_ns;
+    gc->receipt.mark_elapsed_ns = elapsed;
     gc->receipt.assist_ns = gc->assist_ns;
     gc->receipt.mark_early = gc->mark_state == MARK_ON;
     gc->mark_state = MARK_NONE;
@@ -204,8 +204,10 @@ bool mark_step(struct gc *gc)
 /* ---- Pace ---- */
 
 /* The part of the room that was used since the beginning against the part of the work that is done. The last quarter of the room is not counted on. */
-static bool behind(const struct gc *gc)
+bool mark_behind(const struct gc *gc)
 {
+    if (gc->mark_state != MARK_ON)
+        return false;
     uint64_t room = gc->mark_room_blocks * 3 / 4, left = room_blocks(gc), used = gc->mark_room_blocks > left ? gc->mark_room_blocks - left : 0;
     if (used * 8 < room)
         return false;
@@ -215,7 +217,7 @@ static bool behind(const struct gc *gc)
 
 bool mark_assist(struct gc *gc)
 {
-    if (gc->mark_state != MARK_ON || !behind(gc))
+    if (!mark_behind(gc))
         return false;
     uint64_t began = os.now_ns();
     (void)mark_step(gc);

@@ -178,6 +178,8 @@ static void objects_sweep(struct gc_block *side)
             if (end)
                 ends[at] |= end & -end;
         }
+    for (uint32_t word = 0; word < GC_BLOCK_GRANULES / 64; word++)
+        side->leaf[word] &= side->mark[word];
     memcpy(side->start, side->mark, sizeof side->start);
     memcpy(side->end, ends, sizeof side->end);
     memset(side->mark, 0, sizeof side->mark);

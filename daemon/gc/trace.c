@@ -80,6 +80,25 @@ static inline __attribute__((always_inline)) bool bit_read(bool parallel, const 
     return word >> (i % 64) & 1;
 }
 
+/* What became old is found again by its bits. */
+static inline void old_note(bool parallel, struct gc_block *side, const struct gc_type *type, uint64_t off, uint64_t extent)
+{
+    bit_claim(parallel, side->end, trace_granule(off + extent - MM_GRANULE_BYTES));
+    if (type->scan == GC_SCAN_NONE)
+        bit_claim(parallel, side->leaf, trace_granule(off));
+    bit_claim(parallel, side->start, trace_granule(off));
+}
+
+/* Granules of the object that starts at `granule`. */
+static inline uint32_t old_granules(const struct gc_block *side, uint32_t granule)
+{
+    uint32_t word = granule / 64;
+    uint64_t end = side->end[word] & UINT64_MAX << granule % 64;
+    while (!end && ++word < GC_BLOCK_GRANULES / 64)
+        end = side->end[word];
+    return end ? word * 64 + (uint32_t)__builtin_ctzll(end) + 1 - granule : 0;
+}
+
 /* Counts bytes of a block. */
 static inline void bytes_add(bool parallel, uint32_t *bytes, uint64_t extent)
 {
@@ -153,8 +172,7 @@ static uint64_t keep_object(struct gc_tracer *tracer, struct gc_block *side, con
         bytes_add(tracer->parallel, &side->live_bytes, extent);
     } else {
         block_keep(gc, (uint32_t)(off >> MM_BLOCK_SHIFT), side);
-        bit_claim(tracer->parallel, side->end, trace_granule(off + extent - MM_GRANULE_BYTES));
-        bit_claim(tracer->parallel, side->start, trace_granule(off));
+        old_note(tracer->parallel, side, type, off, extent);
         bytes_add(tracer->parallel, &side->used_bytes, extent);
     }
     tracer->kept_objects++;
@@ -222,9 +240,10 @@ static inline __attribute__((always_inline)) uint64_t evacuate_as(struct gc_trac
     word0 = (word0 & ~((uint64_t)0xff << 48)) | (uint64_t)(age > 15 ? 15 : age) << 48;
     copy_object(tracer->base + to, from, word0, extent);
     struct gc_block *there = &tracer->side[to >> MM_BLOCK_SHIFT];
-    bit_claim(parallel, there->start, trace_granule(to));
-    if (kind != TO_SURVIVOR)
-        bit_claim(parallel, there->end, trace_granule(to + extent - MM_GRANULE_BYTES));
+    if (kind == TO_SURVIVOR)
+        bit_claim(parallel, there->start, trace_granule(to));
+    else
+        old_note(parallel, there, type, to, extent);
     if (UNLIKELY(kind != TO_SURVIVOR && gc->marking))
         bit_claim(parallel, there->mark, trace_granule(to));
     struct gc_moved *moved = &tracer->moved[was_old ? TO_FRESH : kind];
@@ -270,8 +289,14 @@ static inline void mark(struct gc_tracer *tracer, uint64_t off)
         return;
     if (tracer->gc->ephemerons_wait)
         weak_on_alive(tracer, off);
+    if (gc_bit(side->leaf, granule)) {                          /* none of large objects */
+        uint64_t extent = (uint64_t)old_granules(side, granule) * MM_GRANULE_BYTES;
+        bytes_add(tracer->parallel, &side->live_bytes, extent);
+        tracer->marked_objects++;
+        tracer->marked_bytes += extent;
+        return;
+    }
     if (tracer->marked.count < tracer->marked.room) {
-        __builtin_prefetch(tracer->gc->heap->view.base + off);
         stack_push(&tracer->marked, off);
         return;
     }
@@ -288,6 +313,8 @@ static inline void mark_soon(struct gc_tracer *tracer, uint64_t off)
     uint32_t word = trace_granule(off) / 64;
     __builtin_prefetch(&side->start[word]);
     __builtin_prefetch(&side->mark[word], 1);
+    __builtin_prefetch(&side->leaf[word]);
+    __builtin_prefetch(&side->end[word]);
     __builtin_prefetch(&side->live_bytes, 1);
     uint64_t *place = &tracer->seen[(tracer->seen_head + tracer->seen_count) % GC_QUEUE];
     if (tracer->seen_count == GC_QUEUE) {

@@ -129,6 +129,8 @@ void mark_drain_logs(struct gc *gc);
 bool mark_step(struct gc *gc);
 /* Before memory is granted: true if the heap runs ahead of its marking. A slice was made, and the request is to come again. */
 bool mark_assist(struct gc *gc);
+/* Do threads use up memory faster than the marking goes on? Nothing is granted ahead then. */
+bool mark_behind(const struct gc *gc);
 
 /* ---- evac.c ---- */
 

@@ -10,7 +10,7 @@
 #include "shm/ring.h"
 
 #define DEPTH_MAX          4u           /* cells granted ahead, of up to a chunk each */
-#define OBJECTS_AHEAD      2u           /* cells that wait in the ring of a thread that allocates objects */
+#define OBJECTS_AHEAD      8u           /* blocks that wait in the ring of a thread that allocates objects */
 #define DRAINED_FAST_NS    200000ull
 #define DRAINED_SLOW_NS    20000000ull
 
@@ -123,14 +123,23 @@ static bool grant_ahead(struct heap *heap, struct mm_slot *slot, struct slot_end
     return any;
 }
 
-/* Keeps the ring of a thread that allocates objects filled. */
+static uint32_t queued_blocks(const struct slot_end *end, uint32_t cells)
+{
+    uint32_t blocks = 0;
+    for (uint32_t n = 1; n <= cells; n++)
+        blocks += end->cell[(end->tail - n) % MM_RING_CELLS].count;
+    return blocks;
+}
+
+/* Keeps the ring of a thread that allocates objects filled; one cell. */
 static bool objects_ahead(struct heap *heap, uint32_t index, struct mm_slot *slot, struct slot_end *end)
 {
-    uint32_t room = mm_ring_room(slot, end->tail, &end->last_head), queued = MM_RING_CELLS - room;
+    uint32_t room = mm_ring_room(slot, end->tail, &end->last_head);
     struct mm_cell cell;
     if (mm_load_relaxed(&slot->state) == MM_SLOT_FREE)
         end->ahead_kind = MM_GRANT_NONE;                /* the slot's next thread may want something else */
-    if (!end->ahead_kind || mm_load_relaxed(&slot->request_seq) != end->request_seen || room < 2 || queued >= OBJECTS_AHEAD)
+    if (!end->ahead_kind || mm_load_relaxed(&slot->request_seq) != end->request_seen || room < 2 ||
+        queued_blocks(end, MM_RING_CELLS - room) >= OBJECTS_AHEAD)
         return false;
     if (!gc_grant_ahead(heap->gc, index, end->ahead_kind, end->ahead_bytes, &cell))
         return false;
@@ -156,7 +165,8 @@ bool refill_serve(struct heap *heap, bool *ret_false_testimony)
         if (!heap->gc || gc_room_blocks(heap->gc) > heap->limit_blocks / 4)
             any |= grant_ahead(heap, slot, end);
         if (heap->gc)
-            any |= objects_ahead(heap, i, slot, end);
+            while (objects_ahead(heap, i, slot, end))
+                any = true;
     }
     if (any && heap->gc)
         heap_publish(heap);

@@ -149,7 +149,7 @@ static void control(void **state)
     const struct mm_control_spec spec = { .heap_id = V64(1), .reserve_bytes = V64(2), .limit_bytes = V64(3), .slots = 3, .spaces = 40,
                                           .mode = V32(18) };
     static const struct { unsigned at, size; uint64_t value; } word[] = {
-        { 0, 4, 0x4d4f5250 }, { 4, 4, 3 },                              /* layout version 3 */
+        { 0, 4, 0x4d4f5250 }, { 4, 4, 4 },                              /* layout version 4 */
         { 8, 8, V64(1) }, { 16, 8, V64(2) }, { 24, 8, V64(3) }, { 32, 8, 4096 }, { 40, 8, 4096 + 3 * 2183168 }, { 48, 4, 3 }, { 52, 4, 40 },
         { 56, 8, V64(4) }, { 64, 4, V32(5) }, { 128, 4, V32(6) }, { 132, 4, V32(7) }, { 136, 8, V64(8) }, { 192, 4, V32(9) },
         { 196, 4, V32(10) }, { 200, 4, V32(11) }, { 256, 4, V32(12) }, { 320, 4, V32(13) }, { 324, 4, V32(14) }, { 328, 4, V32(15) },
@@ -230,7 +230,7 @@ static void pool_page(void **state)
 /* Numbers that travel between the processes. */
 static void numbers_of_the_lists(void **state)
 {
-    assert_int_equal(MM_LAYOUT_VERSION, 3);
+    assert_int_equal(MM_LAYOUT_VERSION, 4);
     assert_int_equal(MM_SLOT_FREE, 0);
     assert_int_equal(MM_SLOT_RUNNING, 1);
     assert_int_equal(MM_SLOT_NATIVE, 2);
