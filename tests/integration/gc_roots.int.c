@@ -1030,6 +1030,58 @@ static void what_always_survives_is_born_old(void **state)
     gc_end(&gc);
 }
 
+/* A ring of strings: each lives for as long as COUNT others are born. True: they were born old by the end. */
+static bool strings_turn(struct gc *gc, unsigned char **ring, unsigned count, unsigned most)
+{
+    bool old = false;
+    for (unsigned i = 0; i < most && !old; i++) {
+        unsigned bytes = 24 + i * 37 % 300;
+        unsigned char *string = morph_new_bytes(gc->me, bytes);
+        assert_non_null(string);
+        memset(string, (int)(i & 0xff), bytes);
+        unsigned char **place = &ring[i % count];
+        if (*place)
+            assert_int_equal(**place, (unsigned char)(i - count));
+        *place = string;
+        old = gc->me->bytes_off != 0;
+    }
+    return old;
+}
+
+/* Without a type as with one; and what is left between them when they die is filled again. */
+static void strings_that_survive_are_born_old(void **state)
+{
+    enum { COUNT = 60000, BEYOND = 1200000 };
+    struct gc gc = gc_begin_with(&(morph_options){ .limit_bytes = 64 * MiB, .young_max_bytes = 2 * MiB }, "--verify=off");
+    unsigned char **ring = morph_frame_push(gc.me, COUNT * sizeof *ring);
+    assert_non_null(ring);
+    assert_int_equal(gc.me->bytes_off, 0);
+    assert_true(strings_turn(&gc, ring, COUNT, BEYOND));
+    memset(ring, 0, COUNT * sizeof *ring);
+    uint64_t old = 0;
+    for (unsigned i = 0; i < BEYOND; i++) {                         /* 200 MiB through 64, of which 12 live */
+        unsigned bytes = 24 + i * 37 % 300;
+        unsigned char *string = morph_new_bytes(gc.me, bytes);
+        assert_non_null(string);
+        assert_true(string[0] == 0 && string[bytes - 1] == 0);
+        string[0] = string[bytes - 1] = (unsigned char)(i * 7);
+        unsigned char **place = &ring[i % COUNT], *was = *place;
+        if (was)
+            assert_true(was[0] == (unsigned char)((i - COUNT) * 7) && was[24 + (i - COUNT) * 37 % 300 - 1] == was[0]);
+        *place = string;
+        old += gc.me->bytes_off != 0;
+    }
+    assert_true(old > BEYOND / 2);
+    memset(ring, 0, COUNT * sizeof *ring);
+    bool young = false;
+    for (unsigned i = 0; i < 20000000 && !young; i++) {             /* die at once: measured again */
+        assert_non_null(morph_new_bytes(gc.me, 200));
+        young = gc.me->bytes_off == 0;
+    }
+    assert_true(young);
+    gc_end(&gc);
+}
+
 /* ---- Not for every heap ---- */
 
 static void other_modes(void **state)
@@ -1086,6 +1138,7 @@ int main(void)
         test_case(born_old),
         test_case(from_hole_to_hole),
         test_case(what_always_survives_is_born_old),
+        test_case(strings_that_survive_are_born_old),
         test_case(other_modes),
     };
     return test_run(cases);
