@@ -380,7 +380,7 @@ static void rings_mark_large(struct gc *gc)
 /* Splits the young blocks into from-space and those that nobody has touched yet. */
 static void from_space_choose(struct gc *gc)
 {
-    uint32_t stay = 0;
+    uint32_t stay = 0, nursery = 0;
     rings_revoke(gc, rings_look(gc) > gc->young_blocks / 2);
     rings_flag(gc, GC_REGION);
     gc->from_count = 0;
@@ -391,10 +391,12 @@ static void from_space_choose(struct gc *gc)
             gc->young[stay++] = block;
             continue;
         }
-        if (survivors_among(gc, block))
+        if (survivors_among(gc, block)) {
             memset(gc_block(gc, block)->start, 0, sizeof gc_block(gc, block)->start);
-        else
+        } else {
             heap_block_set_state(gc->heap, block, MM_BLOCK_NURSERY);
+            nursery++;
+        }
         gc_block(gc, block)->used_bytes = 0;
         gc_block(gc, block)->flags = gc->promoted_in_place && !survivors_among(gc, block) ? GC_PINNED : 0;
         gc->from[gc->from_count++] = block;
@@ -405,6 +407,8 @@ static void from_space_choose(struct gc *gc)
     /* Blocks that threads have been given and did not come to take do not fill the nursery alone: who waits for one would have one collection
      * after the other made, with nothing to collect and no moment in between for those threads to run. */
     gc->young_granted = stay < gc->young_blocks ? stay : gc->young_blocks - 1;
+    if (!nursery && gc->receipt.reason == RECEIPT_OLD)      /* what is born is born old: the last ones that were not need not be carried on from pause to pause */
+        gc->age_now = 1;
     gc->survivor_blocks = 0;
     gc->survivor_max = gc->young_blocks / 2 ? gc->young_blocks / 2 : 1;
 }

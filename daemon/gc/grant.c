@@ -203,6 +203,12 @@ static int old_take(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell
     return 0;
 }
 
+/* Are types to go through the nursery again? Not while a marking wants to keep pace, and when there is no room for a nursery: whoever came to it would wait. */
+static bool probation_due(const struct gc *gc)
+{
+    return !gc->fixed && gc->pretenured_bytes >= gc->probation_bytes && gc->mark_state == MARK_NONE && gc_room_blocks(gc) >= gc_nursery_blocks(gc);
+}
+
 static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)
 {
     if (gc->phase != GC_IDLE)
@@ -213,7 +219,7 @@ static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cel
     }
     if (mark_assist(gc) || major_due(gc, slot, 0))
         return HEAP_LATER_WORK;
-    if (!gc->fixed && gc->pretenured_bytes >= gc->probation_bytes)
+    if (probation_due(gc))
         pretenure_probation(gc);
     int r = old_take(gc, slot, bytes, ret_cell);
     if (r == 0 || (r != -MORPH_ENOMEM && r != -MORPH_EBUDGET))
@@ -227,7 +233,7 @@ static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cel
 static bool old_ahead(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)
 {
     bool due = gc->mark_state == MARK_NONE && gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT >= gc->start_blocks;
-    return !due && (gc->fixed || gc->pretenured_bytes < gc->probation_bytes) && !mark_behind(gc) && old_take(gc, slot, bytes, ret_cell) == 0;
+    return !due && !probation_due(gc) && !mark_behind(gc) && old_take(gc, slot, bytes, ret_cell) == 0;
 }
 
 bool gc_grant_ahead(struct gc *gc, uint32_t slot, uint32_t kind, uint32_t bytes, struct mm_cell *ret_cell)

@@ -494,6 +494,13 @@ static void weak_later(struct gc_tracer *tracer, uint64_t off, bool weak, uint64
         mm_store_relaxed(&tracer->gc->lie, "no memory for its weak objects");
 }
 
+static inline bool leads_to_young(const struct gc_tracer *tracer, uint64_t slot)
+{
+    uint64_t off = mm_load_relaxed((const uint64_t *)(tracer->base + slot)) - tracer->bias;
+    uint8_t space = off < tracer->bytes ? mm_load_relaxed(&tracer->space[off >> MM_BLOCK_SHIFT]) : (uint8_t)GC_NOWHERE;
+    return space == GC_YOUNG || space == GC_TO;
+}
+
 /* Scans the slots in [from, to) of an object whose header, judged, is `word0`. */
 static inline __attribute__((always_inline)) void scan_as(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, uint64_t from, uint64_t to, bool carry, enum scan_of of)
 {
@@ -513,8 +520,10 @@ static inline __attribute__((always_inline)) void scan_as(struct gc_tracer *trac
     }
     if (type->scan == GC_SCAN_VECTOR) {
         uint64_t at = payload + type->bytes, end = payload + (bytes & ~(uint64_t)7);
+        bool young_only = of == OF_SETTLED && !tracer->mark_settled && !tracer->evacuating && !tracer->recording;
         for (at = at < from ? from : at, end = end < to ? end : to; at < end; at += 8)
-            slot_scan(tracer, at, carry, of);
+            if (!young_only || leads_to_young(tracer, at))              /* cards of a table: hardly one of their words does */
+                slot_scan(tracer, at, carry, of);
     }
 }
 
