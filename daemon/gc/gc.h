@@ -117,6 +117,7 @@ struct gc_grant {
     uint32_t walked;                    /* offset in the block: objects below have their start bits */
     uint32_t scanned;                   /* in a pause: where this walk began */
     bool     ended;                     /* in a pause: its thread is done with it */
+    bool     odd;                       /* something in it made no sense while threads ran: a pause will judge */
 };
 
 /* References that a client reports by letter. */

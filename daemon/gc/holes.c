@@ -266,9 +266,9 @@ static bool left(const struct gc *gc, const struct gc_grant *grant)
 {
     struct slot_end *end = &gc->heap->slot[grant->slot];
     const struct mm_slot *slot = mm_control_slot(gc->heap->control, grant->slot);
-    if (!gc->fixed && grant->seq < end->begun_seq)
+    if (!gc->fixed && !grant->odd && grant->seq < end->begun_seq)
         return true;
-    if (!begun(gc, grant))
+    if (grant->odd || !begun(gc, grant))
         return false;
     if (grant->seq > end->begun_seq)
         end->begun_seq = grant->seq;
@@ -311,7 +311,15 @@ static void grant_settle(struct gc *gc, uint32_t index)
     if (gc->mark_state != MARK_NONE)
         tracer_aim(&gc->marker);                /* whose table may have moved */
     grant->scanned = grant->walked;
+    uint32_t walked = grant->walked, used = gc_block(gc, grant->block)->used_bytes;
     (void)grant_walk(gc, grant, UINT32_MAX);
+    if (gc->lie) {
+        gc->lie = NULL;
+        gc_block(gc, grant->block)->used_bytes = used;
+        grant->walked = walked;
+        grant->odd = true;
+        return;
+    }
     if (!gc->fixed)
         grant_each(gc, grant, object_hear);
     grant_end(gc, index);
