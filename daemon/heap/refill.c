@@ -10,7 +10,8 @@
 #include "shm/ring.h"
 
 #define DEPTH_MAX          4u           /* cells granted ahead, of up to a chunk each */
-#define OBJECTS_AHEAD      8u           /* blocks that wait in the ring of a thread that allocates objects */
+#define OBJECTS_AHEAD      8u           /* blocks that wait in the ring of a thread that allocates objects, at most; */
+#define AHEAD_SHARE        64u          /* and of the heap's bound, one in so many */
 #define DRAINED_FAST_NS    200000ull
 #define DRAINED_SLOW_NS    20000000ull
 
@@ -131,6 +132,12 @@ static uint32_t queued_blocks(const struct slot_end *end, uint32_t cells)
     return blocks;
 }
 
+static uint32_t blocks_ahead(const struct heap *heap)
+{
+    uint64_t share = heap->limit_blocks / AHEAD_SHARE;
+    return share < 1 ? 1 : share < OBJECTS_AHEAD ? (uint32_t)share : OBJECTS_AHEAD;
+}
+
 /* Keeps the ring of a thread that allocates objects filled; one cell. */
 static bool objects_ahead(struct heap *heap, uint32_t index, struct mm_slot *slot, struct slot_end *end)
 {
@@ -139,7 +146,7 @@ static bool objects_ahead(struct heap *heap, uint32_t index, struct mm_slot *slo
     if (mm_load_relaxed(&slot->state) == MM_SLOT_FREE)
         end->ahead_kind = MM_GRANT_NONE;                /* the slot's next thread may want something else */
     if (!end->ahead_kind || mm_load_relaxed(&slot->request_seq) != end->request_seen || room < 2 ||
-        queued_blocks(end, MM_RING_CELLS - room) >= OBJECTS_AHEAD)
+        queued_blocks(end, MM_RING_CELLS - room) >= blocks_ahead(heap))
         return false;
     if (!gc_grant_ahead(heap->gc, index, end->ahead_kind, end->ahead_bytes, &cell))
         return false;
