@@ -160,6 +160,8 @@ static int segment_send(struct heap *heap, const struct segment *segment)
     message.as.segment.chunk = heap->mapped_chunks;
     message.as.segment.chunks = (uint32_t)(segment->bytes >> MM_CHUNK_SHIFT);
     int fd = os.memfd_reopen(segment->fd);
+    while ((fd == -EMFILE || fd == -ENFILE) && segment_shed_descriptor())
+        fd = os.memfd_reopen(segment->fd);
     if (fd < 0)
         return fd;
     int r = mm_packet_send_message(heap->socket, &message, &fd, 1);

@@ -26,6 +26,7 @@
 #define ZERO_SLICE_BYTES   (256u << 10)     /* resident pages: about 30 us */
 #define EMPTY_SLICE_BYTES  (4u << 20)
 #define TICK_NS            100000000ull     /* demand is measured ten times a second */
+#define SHORT_NS           1000000000ull
 
 struct segment_list { struct segment *first, **last; };
 
@@ -42,6 +43,7 @@ static struct segment_pool {
         uint64_t idle_since_ns;
     } demand[MM_SEGMENT_SIZES];
     uint64_t            tick_ns;        /* of the last one */
+    uint64_t            short_ns;       /* descriptors were short until then at least: none is spent on fresh segments */
     uint64_t            count;          /* segments ever made: for names */
     struct segment_figures figures;
 } pool = { .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -157,6 +159,7 @@ void segment_pool_init(bool huge_pages)
     for (int i = 0; i < SEGMENT_STATE_COUNT; i++)
         pool.list[i].last = &pool.list[i].first;
     pool.tick_ns = os.now_ns();
+    pool.short_ns = 0;
     for (unsigned i = 0; i < MM_SEGMENT_SIZES; i++)
         pool.demand[i].idle_since_ns = pool.tick_ns;
     pool.tick_ns -= TICK_NS;
@@ -211,8 +214,9 @@ struct segment *segment_lend(unsigned size, struct segment_owner owner, void *at
     bool warm = segment != NULL;
     pthread_mutex_unlock(&pool.lock);
 
-    if (!segment && !(segment = segment_make(size, ret_error)))
-        return NULL;
+    while (!segment && !(segment = segment_make(size, ret_error)))
+        if (*ret_error != -MORPH_EFILES || !segment_shed_descriptor())
+            return NULL;
     char *from = segment->base;
     bool moved = segment_move(segment, at);
     if (moved)
@@ -476,7 +480,7 @@ bool segment_work(void)
         warm_step(segment);
         return true;
     }
-    int size = short_of_budget ? -1 : size_wanted();        /* what heaps wait for is not warmed for others */
+    int size = short_of_budget || now < pool.short_ns ? -1 : size_wanted();     /* what heaps wait for is not warmed for others */
     if (size < 0 && (segment = take_surplus()))
         segment_enlist(segment, SEGMENT_EMPTYING);
     segment = size < 0 ? take_first(SEGMENT_EMPTYING) : NULL;
@@ -495,6 +499,8 @@ uint64_t segment_due_ns(void)
     pthread_mutex_lock(&pool.lock);
     for (struct segment *s = pool.list[SEGMENT_LEAVING].first; s; s = s->next)
         due = s->retry_ns < due ? s->retry_ns : due;
+    if (pool.short_ns > os.now_ns())
+        due = pool.short_ns < due ? pool.short_ns : due;
     for (unsigned i = 0; i < MM_SEGMENT_SIZES; i++) {
         const struct demand *d = &pool.demand[i];
         if ((d->lent_bytes || d->returned_bytes) && pool.tick_ns + TICK_NS < due)
@@ -518,6 +524,22 @@ void segment_shed(uint64_t bytes)
             return;
         segment_destroy(segment);
     }
+}
+
+bool segment_shed_descriptor(void)
+{
+    static const enum segment_state spare[] = { SEGMENT_EMPTYING, SEGMENT_WARMING, SEGMENT_WARM };
+    struct segment *segment = NULL;
+    uint64_t now = os.now_ns();
+    pthread_mutex_lock(&pool.lock);
+    pool.short_ns = now + SHORT_NS;
+    for (unsigned i = 0; i < sizeof spare / sizeof spare[0] && !segment; i++)
+        segment = take_first(spare[i]);
+    pthread_mutex_unlock(&pool.lock);
+    if (!segment)
+        return false;
+    segment_destroy(segment);
+    return true;
 }
 
 uint64_t segment_pending_bytes(void)

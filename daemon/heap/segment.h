@@ -76,6 +76,9 @@ uint64_t segment_due_ns(void);
 /* Closes warm segments until `bytes` of budget are free or none is left. Any thread. */
 void segment_shed(uint64_t bytes);
 
+/* Closes one segment that nobody has, for its descriptor, and warms no fresh ones for a while; false: there was none. Any thread. */
+bool segment_shed_descriptor(void);
+
 /* Bytes of segments that come back, or are being made ready: closed or WARM before long, so that the budget will have more room. Any thread. */
 uint64_t segment_pending_bytes(void);
 

@@ -12,6 +12,7 @@
 #include "client/include/morphmem/error.h"
 #include "daemon/config.h"
 #include "daemon/heap/budget.h"
+#include "daemon/heap/segment.h"
 #include "daemon/heap/worker.h"
 #include "daemon/log.h"
 #include "daemon/os/os.h"
@@ -96,9 +97,9 @@ static int open_heap(struct conn *conn, const struct mm_hello *hello, struct mm_
     };
     if (request.limit_bytes < LIMIT_LEAST_BYTES)
         return MORPH_EBUDGET;
-    conn->heap = heap_new(&request, ret_fds, &error);
-    if (!conn->heap)
-        return -error;
+    while (!(conn->heap = heap_new(&request, ret_fds, &error)))
+        if (error != -MORPH_EFILES || !segment_shed_descriptor())
+            return -error;
     conn->card = (struct heap_card){ .id = request.id, .opened_ns = os.now_ns(), .mode = hello->mode, .pid = conn->pid, .uid = conn->uid };
     memcpy(conn->card.name, hello->name, sizeof conn->card.name);
     memcpy(conn->card.program, hello->program, sizeof conn->card.program);

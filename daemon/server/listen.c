@@ -20,6 +20,7 @@
 
 #include "client/include/morphmem/error.h"
 #include "daemon/config.h"
+#include "daemon/heap/segment.h"
 #include "daemon/log.h"
 #include "daemon/server/server.h"
 #include "proto/address.h"
@@ -138,7 +139,7 @@ int listen_open(bool is_private)
     return server.listen_fd < 0 ? -1 : 0;
 }
 
-/* Out of descriptors: give up the spare one for a moment, so that whoever knocks is told instead of left waiting. */
+/* Out of descriptors, and no pooled segment to close: give up the spare one for a moment, so that whoever knocks is told instead of left waiting. */
 static void refuse_one(void)
 {
     close(server.spare_fd);
@@ -159,6 +160,8 @@ static void on_knock(UNUSED uv_poll_t *poll, UNUSED int status, UNUSED int event
         int fd = accept4(server.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0)
             conn_new(fd);
+        else if ((errno == EMFILE || errno == ENFILE) && segment_shed_descriptor())
+            continue;
         else if (errno == EMFILE || errno == ENFILE)
             refuse_one();
         else if (errno != ECONNABORTED && errno != EINTR)

@@ -504,6 +504,48 @@ static void shedding_frees_what_is_asked_for_and_no_more(void **state)
     assert_int_equal(figures().destroyed, 8);
 }
 
+/* Fails until so many segments were closed. */
+static uint64_t closed_wanted;
+
+static int memfd_scarce(const char *name, uint64_t bytes)
+{
+    return figures().destroyed < closed_wanted ? -EMFILE : mm_memfd_new(name, bytes);
+}
+
+static void a_pooled_segment_yields_its_descriptor(void **state)
+{
+    config.pool_min = 3 * UNIT;
+    segment_pool_init(false);
+    world_settle();
+    struct segment *segment[3];
+    for (unsigned i = 0; i < 3; i++)
+        segment[i] = lend(i, i < 2 ? ana : ben);
+    for (unsigned i = 0; i < 2; i++)
+        fill_and_return(segment[i]);
+    world_settle();                                         /* two of ana's are warm: ben cannot have them */
+    assert_int_equal(figures().warm_bytes, 3 * UNIT);       /* and a fresh one */
+    fill_and_return(lend(3, ben));
+    os.memfd_new = memfd_scarce;
+    closed_wanted = figures().destroyed + 2;
+    int error = 0;
+    struct segment *more[2] = { lend(4, ben), NULL };
+    more[1] = segment_lend(0, ben, reserve + 5 * UNIT, &error);
+    assert_non_null(more[1]);
+    assert_int_equal(figures().destroyed, closed_wanted);
+    uint64_t warm = figures().warm_bytes;
+    world_ns += 900 * MS;
+    while (segment_work())
+        ;
+    assert_true(figures().warm_bytes <= warm + UNIT);       /* what comes back; no fresh one */
+    world_ns += 200 * MS;
+    world_settle();
+    assert_int_equal(figures().warm_bytes, 3 * UNIT);
+    segment_return(more[0]), segment_return(more[1]), segment_return(segment[2]);
+    while (segment_shed_descriptor())
+        ;
+    assert_int_equal(figures().warm_bytes, 0);
+}
+
 /* ---- Errors ---- */
 
 static int memfd_error;
@@ -652,6 +694,7 @@ int main(void)
         pool_case(a_least_above_the_most_comes_to_rest),
         pool_case(warming_stops_at_the_budget),
         pool_case(shedding_frees_what_is_asked_for_and_no_more),
+        pool_case(a_pooled_segment_yields_its_descriptor),
         pool_case(a_file_that_cannot_be_made_is_an_error_with_its_number),
         pool_case(without_files_what_is_warm_is_still_lent),
         pool_case(warming_without_files_stops_and_charges_nothing),
