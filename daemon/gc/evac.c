@@ -195,8 +195,11 @@ void evac_end(struct gc *gc)
         return;
     for (uint32_t i = 0; i < gc->evac_count; i++) {
         struct gc_block *side = gc_block(gc, gc->evac[i]);
-        for (uint32_t w = 0; w < GC_BLOCK_GRANULES / 64; w++)
-            side->mark[w] &= side->start[w];            /* what was moved starts here no more */
+        for (uint32_t w = 0; w < GC_BLOCK_GRANULES / 64; w++) {
+            uint64_t stays = side->mark[w] & side->start[w];
+            side->start[w] |= side->mark[w];            /* what was moved is swept like what died, */
+            side->mark[w] = stays;                      /* by the end that it has here */
+        }
         memset(side->done, 0, sizeof side->done);
         gc->space[gc->evac[i]] = GC_OLD;
         gc->receipt.evac_blocks++;

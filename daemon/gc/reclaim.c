@@ -165,23 +165,19 @@ void reclaim_from_space(struct gc *gc)
 
 /* ---- After a marking ---- */
 
-/* What is not marked is not there any more. */
+/* What is not marked is not there any more. Of the ends, as a number of 4096 bits, the starts of what is dead are taken away: that turns each dead
+ * object's end into a run of bits before it, and leaves the ends of those that live as they are. */
 static void objects_sweep(struct gc_block *side)
 {
-    uint64_t ends[GC_BLOCK_GRANULES / 64] = { 0 };
-    for (uint32_t word = 0; word < GC_BLOCK_GRANULES / 64; word++)
-        for (uint64_t bits = side->mark[word]; bits; bits &= bits - 1) {
-            uint32_t at = word;
-            uint64_t end = side->end[word] & UINT64_MAX << __builtin_ctzll(bits);
-            while (!end && ++at < GC_BLOCK_GRANULES / 64)
-                end = side->end[at];
-            if (end)
-                ends[at] |= end & -end;
-        }
+    uint64_t borrow = 0;
+    for (uint32_t word = 0; word < GC_BLOCK_GRANULES / 64; word++) {
+        uint64_t end = side->end[word], dead = side->start[word] & ~side->mark[word], some = end - dead;
+        side->end[word] = end & (some - borrow);
+        borrow = end < dead || some < borrow;
+    }
     for (uint32_t word = 0; word < GC_BLOCK_GRANULES / 64; word++)
         side->leaf[word] &= side->mark[word];
     memcpy(side->start, side->mark, sizeof side->start);
-    memcpy(side->end, ends, sizeof side->end);
     memset(side->mark, 0, sizeof side->mark);
     side->used_bytes = side->live_bytes;
     side->live_bytes = 0;

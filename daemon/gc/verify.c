@@ -41,6 +41,24 @@ static bool first_time(struct verify *v, uint64_t off)
     return !was;
 }
 
+static bool ends_with(const struct gc_block *side, uint32_t granule, uint64_t extent)
+{
+    uint32_t last = granule + (uint32_t)(extent / MM_GRANULE_BYTES) - 1, from, to;
+    return last < GC_BLOCK_GRANULES && gc_bits_run(side->end, granule, &from, &to) && from == last;
+}
+
+/* Between two starts lies one end, and between two ends one start. */
+static bool ends_pair(const struct gc_block *side)
+{
+    bool open = false;
+    for (uint32_t g = 0; g < GC_BLOCK_GRANULES; g++) {
+        if (gc_bit(side->start, g) == open && (open || gc_bit(side->end, g)))
+            return false;
+        open = (open || gc_bit(side->start, g)) && !gc_bit(side->end, g);
+    }
+    return !open;
+}
+
 /* An object that something refers to, right after the collection: space YOUNG means survivors, start bits are those of the future. */
 static void object_check(struct verify *v, uint64_t off)
 {
@@ -58,6 +76,8 @@ static void object_check(struct verify *v, uint64_t off)
         found(v, "a reachable reference leads to a place where no object starts", off);
     else if (!trace_header_sane(gc, off, word0))
         found(v, "a reachable object has no sane header", off);
+    else if ((space == GC_OLD || space == GC_EVAC) && !ends_with(gc_block(gc, block), trace_granule(off), mm_object_extent(mm_header_bytes(word0))))
+        found(v, "an old object does not end where the table says", off);
     v->objects++;
     v->bytes += mm_object_extent(mm_header_bytes(word0));
 }
@@ -183,6 +203,8 @@ static void sums_check(struct verify *v)
             found(v, "state and space of a large block differ", gc_off(b));
         if (state == MM_BLOCK_SURVIVOR && gc->space[b] != GC_YOUNG)
             found(v, "a survivor block is not young", gc_off(b));
+        if (v->full && gc->space[b] == GC_OLD && !ends_pair(gc_block(gc, b)))
+            found(v, "starts and ends of an old block do not pair", gc_off(b));
         if (state == MM_BLOCK_FREE && gc->space[b] != GC_NOWHERE)
             found(v, "a free block has a space", gc_off(b));
     }
