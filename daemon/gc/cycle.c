@@ -21,6 +21,7 @@
 #define COMPACT_SLACK     (1u << 20)        /* bytes of blocks that are half full because they were the last ones */
 #define BUSY_FACTOR       20u               /* the nursery grows while collections take more than 1/20 of the time */
 #define FIXED_MORE_LEAST  (3u << 19)        /* what a heap without moving may grow by at least, between two collections: they cost little where little lives */
+#define UNUSABLE_GUESS    3u                /* where requests differ, one in so many of the bytes in holes is in such as are too short for some of them */
 #define MIB_BLOCKS        ((1u << 20) / MM_BLOCK_BYTES)
 
 /* ---- Tables ---- */
@@ -243,9 +244,9 @@ static bool step_idle(struct gc *gc)
     uint64_t now = os.now_ns();
     if (!gc->wanted || now < gc->retry_ns)
         return false;
-    if (gc_leftover_step(gc))              /* what the last collection left to do comes first */
-        return true;
     gc->pause = pause_choose(gc);
+    if (gc->pause == PAUSE_MINOR ? pretenure_step(gc) : gc_leftover_step(gc))       /* what the last collection left to do comes first; old blocks that */
+        return true;                                                                /* are not swept yet are none of a minor one's business */
     gc->asked_kind = gc->wanted_kind;
     gc->kind = gc->pause == PAUSE_WHOLE ? gc->wanted_kind : gc->pause == PAUSE_END ? MM_COLLECT_MAJOR : MM_COLLECT_MINOR;
     gc->receipt = (struct receipt){ .heap = gc->heap->id, .cycle = gc->cycles + 1, .kind = gc->kind, .reason = gc->wanted_reason,
@@ -569,6 +570,8 @@ static void next_start(struct gc *gc)
     uint64_t most = within(room > 2 * gc->mark_used_blocks ? room - 2 * gc->mark_used_blocks : 0, room / 4, room * 3 / 4);
     more = more > most ? most : more;
     gc->unusable_bytes -= gc->unusable_bytes / 64;
+    if (gc->various && gc->unusable_bytes < gc->old_free_bytes / UNUSABLE_GUESS)
+        gc->unusable_bytes = gc->old_free_bytes / UNUSABLE_GUESS;
     gc->start_blocks = live + (more ? more : 1);
 }
 

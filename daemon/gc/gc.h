@@ -211,6 +211,7 @@ struct gc {
     uint32_t survivor_blocks, survivor_max;
     uint32_t old_blocks, large_blocks;
     uint64_t unusable_bytes;            /* of those, what was left when a request could not be met while a marking went on: holes too short for it */
+    bool     various;                   /* requests for old memory came that not every hole is long enough for */
     uint64_t old_free_bytes;            /* in listed blocks, and, as marking found them, in unswept ones */
     uint64_t start_blocks;              /* old and large blocks that start the next major collection */
     uint32_t promotion_age, age_now;

@@ -186,6 +186,7 @@ static int old_take(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell
 {
     uint64_t all[GC_BLOCK_GRANULES / 64];
     memset(all, 0xff, sizeof all);
+    gc->various = gc->various || bytes > GC_SMALL_BYTES;
     if (bytes <= MM_LARGE_BYTES && holes_grant(gc, slot, bytes, ret_cell) == 0)
         return 0;
     uint32_t block, count, want = gc->fixed && gc->start_blocks < 16 * OLD_CELL_BLOCKS ? 1 : OLD_CELL_BLOCKS;
@@ -225,7 +226,7 @@ static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cel
     if (r == 0 || (r != -MORPH_ENOMEM && r != -MORPH_EBUDGET))
         return r;
     if (gc->mark_state == MARK_ON && gc->old_free_bytes > gc->unusable_bytes)
-        gc->unusable_bytes = gc->old_free_bytes;
+        gc->unusable_bytes = gc->old_free_bytes + gc->old_free_bytes / 4;       /* holes become more, and shorter: the next marking is not to stand here, too */
     return gc_at_limit(gc, slot) ? HEAP_LATER_WORK : r;
 }
 

@@ -21,6 +21,7 @@
 #include "shm/park.h"
 
 #define MARK_SLICE_NS    50000ull
+#define PACE_LEAD        8u             /* of the room, one in so many may be used before anything is marked */
 
 /* ---- Overwritten references ---- */
 
@@ -203,16 +204,15 @@ bool mark_step(struct gc *gc)
 
 /* ---- Pace ---- */
 
-/* The part of the room that was used since the beginning against the part of the work that is done. The last quarter of the room is not counted on. */
+/* The part of the room that was used since the beginning, but for a lead, against the part of the work that is done. The last quarter of the room is not counted
+ * on. */
 bool mark_behind(const struct gc *gc)
 {
     if (gc->mark_state != MARK_ON)
         return false;
     uint64_t room = gc->mark_room_blocks * 3 / 4, left = room_blocks(gc), used = gc->mark_room_blocks > left ? gc->mark_room_blocks - left : 0;
-    if (used * 8 < room)
-        return false;
-    uint64_t expected = (gc->mark_expected_bytes >> MM_BLOCK_SHIFT) + 1, marked = gc->marker.marked_bytes >> MM_BLOCK_SHIFT;
-    return used * expected > (marked < expected ? marked : expected) * room;
+    uint64_t lead = room / PACE_LEAD, expected = (gc->mark_expected_bytes >> MM_BLOCK_SHIFT) + 1, marked = gc->marker.marked_bytes >> MM_BLOCK_SHIFT;
+    return used > lead && (used - lead) * expected > (marked < expected ? marked : expected) * (room - lead);
 }
 
 bool mark_assist(struct gc *gc)
