@@ -292,6 +292,7 @@ MORPH_HIDDEN void morph__roots_free(struct morph__thread *thread);
 
 /* types.c */
 MORPH_HIDDEN void morph__types_refresh(struct morph__thread *thread);       /* which types are born old */
+MORPH_HIDDEN bool morph__born_old(struct morph_heap *heap, uint32_t id);   /* is the type pretenured? 0: those without a type */
 
 /* spare.c: under heap->lock. */
 MORPH_HIDDEN struct mm_run *morph__spare_take(struct morph_heap *heap, uint32_t want, uint32_t min, bool *ret_zeroed);

@@ -86,6 +86,10 @@ static void *collected_new(struct morph__thread *thread, uint64_t header, uint64
         return at + MM_HEADER_BYTES;
     }
     for (void *object; ;) {
+        if (!which && morph__born_old(thread->heap, mm_header_type(header))) {      /* the collection that it waited for may have found that */
+            which = 1;
+            bump = bump_of(thread, which);
+        }
         if ((object = morph_bump_object(bump, header, extent)))
             return object;
         int r = which ? morph__old_refill(thread, extent, longer) : morph__young_refill(thread, extent);

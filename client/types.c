@@ -52,11 +52,15 @@ static int message_fill(const morph_type_spec *spec, struct mm_message *message)
 }
 
 /* The cursor that objects of a type are born at. */
-static uint32_t bump_off(struct morph_heap *heap, uint32_t id)
+bool morph__born_old(struct morph_heap *heap, uint32_t id)
 {
     const uint64_t *pretenured = mm_control_pretenure(heap->control, heap->control->slot_count, heap->control->space_count);
-    bool old = heap->no_moving ? true : heap->collected && mm_load_relaxed(&pretenured[id / 64]) >> id % 64 & 1;
-    return old ? offsetof(struct morph_thread, old) : offsetof(struct morph_thread, young);
+    return heap->no_moving || (heap->collected && mm_load_relaxed(&pretenured[id / 64]) >> id % 64 & 1);
+}
+
+static uint32_t bump_off(struct morph_heap *heap, uint32_t id)
+{
+    return morph__born_old(heap, id) ? offsetof(struct morph_thread, old) : offsetof(struct morph_thread, young);
 }
 
 /* Other threads may be reading bump_off: either cursor is right for them. */

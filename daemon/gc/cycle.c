@@ -21,7 +21,7 @@
 #define COMPACT_SLACK     (1u << 20)        /* bytes of blocks that are half full because they were the last ones */
 #define BUSY_FACTOR       20u               /* the nursery grows while collections take more than 1/20 of the time */
 #define FIXED_MORE_LEAST  (3u << 19)        /* what a heap without moving may grow by at least, between two collections: they cost little where little lives */
-#define UNUSABLE_GUESS    3u                /* where requests differ, one in so many of the bytes in holes is in such as are too short for some of them */
+#define UNUSABLE_FIFTHS   2u                /* where requests differ, so much of what is in holes will be left, at least, when the first one is met by none */
 #define MIB_BLOCKS        ((1u << 20) / MM_BLOCK_BYTES)
 
 /* ---- Tables ---- */
@@ -378,6 +378,9 @@ static void rings_mark_large(struct gc *gc)
     }
 }
 
+/* Did a thread put anything into its nursery block? */
+static bool begun(const struct gc *gc, uint32_t block) { return mm_header_flags(trace_header(gc, gc_off(block))) & MM_BORN; }
+
 /* Splits the young blocks into from-space and those that nobody has touched yet. */
 static void from_space_choose(struct gc *gc)
 {
@@ -396,6 +399,10 @@ static void from_space_choose(struct gc *gc)
             memset(gc_block(gc, block)->start, 0, sizeof gc_block(gc, block)->start);
         } else {
             heap_block_set_state(gc->heap, block, MM_BLOCK_NURSERY);
+            if (!begun(gc, block)) {
+                reclaim_free_block(gc, block);
+                continue;
+            }
             nursery++;
         }
         gc_block(gc, block)->used_bytes = 0;
@@ -408,8 +415,10 @@ static void from_space_choose(struct gc *gc)
     /* Blocks that threads have been given and did not come to take do not fill the nursery alone: who waits for one would have one collection
      * after the other made, with nothing to collect and no moment in between for those threads to run. */
     gc->young_granted = stay < gc->young_blocks ? stay : gc->young_blocks - 1;
-    if (!nursery && gc->receipt.reason == RECEIPT_OLD)      /* what is born is born old: the last ones that were not need not be carried on from pause to pause */
-        gc->age_now = 1;
+    gc->probing = gc->probe && nursery;
+    gc->probe = gc->probe && !nursery;
+    if (gc->probing || (!nursery && gc->receipt.reason == RECEIPT_OLD))     /* what is born is born old: the last ones that were not need not be carried */
+        gc->age_now = 1;                                                    /* on from pause to pause */
     gc->survivor_blocks = 0;
     gc->survivor_max = gc->young_blocks / 2 ? gc->young_blocks / 2 : 1;
 }
@@ -561,17 +570,17 @@ static void sum_up(struct gc *gc)
 }
 
 /* Old and large blocks that start the next marking: as much again as lives now, between the bounds, and before the limit presses:
- * what the last marking used while it went on is left for the next one, twice. */
+ * what the last marking used while it went on is left for the next one, three times. */
 static void next_start(struct gc *gc)
 {
     uint64_t live = (gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT) + 1, limit = gc->heap->limit_blocks;
     uint64_t more = within(live, (gc->fixed ? FIXED_MORE_LEAST : CONFIG(old_min)) >> MM_BLOCK_SHIFT, CONFIG(old_max) >> MM_BLOCK_SHIFT);
     uint64_t kept = 2 * gc->young_blocks + (gc->unusable_bytes >> MM_BLOCK_SHIFT), room = limit > live + kept ? limit - live - kept : 1;
-    uint64_t most = within(room > 2 * gc->mark_used_blocks ? room - 2 * gc->mark_used_blocks : 0, room / 4, room * 3 / 4);
+    uint64_t most = within(room > 3 * gc->mark_used_blocks ? room - 3 * gc->mark_used_blocks : 0, room / 4, room * 3 / 4);
     more = more > most ? most : more;
     gc->unusable_bytes -= gc->unusable_bytes / 64;
-    if (gc->various && gc->unusable_bytes < gc->old_free_bytes / UNUSABLE_GUESS)
-        gc->unusable_bytes = gc->old_free_bytes / UNUSABLE_GUESS;
+    if (gc->various && gc->unusable_bytes < gc->old_free_bytes / 5 * UNUSABLE_FIFTHS)
+        gc->unusable_bytes = gc->old_free_bytes / 5 * UNUSABLE_FIFTHS;
     gc->start_blocks = live + (more ? more : 1);
 }
 
@@ -604,7 +613,7 @@ static void adapt_nursery(struct gc *gc, uint64_t now)
     gc->last_minor_ns = now;
     if (gc->pause_target_ns && pause > gc->pause_target_ns && gc->kind == MM_COLLECT_MINOR && gc->young_blocks > gc->young_min)
         gc->young_blocks = gc->young_blocks / 2 < gc->young_min ? gc->young_min : gc->young_blocks / 2;
-    else if (since < pause * BUSY_FACTOR && gc->receipt.reason == RECEIPT_NURSERY && gc->young_blocks < gc->young_max &&
+    else if (since < pause * BUSY_FACTOR && gc->receipt.reason == RECEIPT_NURSERY && !gc->probing && gc->young_blocks < gc->young_max &&
              (!gc->pause_target_ns || pause * 2 < gc->pause_target_ns))
         gc->young_blocks = gc->young_blocks * 2 > gc->young_max ? gc->young_max : gc->young_blocks * 2;
 }
@@ -692,6 +701,8 @@ static bool step_finish(struct gc *gc)
         compact_settle(gc);
     }
     marking_settle(gc);
+    if (gc->receipt.kind != MM_COLLECT_MINOR)
+        pretenure_marking_ended(gc);
     if (CONFIG(verify) != VERIFY_OFF)
         verify_heap(gc);
     adapt_age(gc);

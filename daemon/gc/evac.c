@@ -84,10 +84,10 @@ static void take(struct gc *gc, const struct candidate *candidate, uint32_t coun
         }
 }
 
-/* Free blocks that will be wanted whole before the next marking ends, as the last one's time says: for a nursery, and for large objects. */
+/* Free blocks that will be wanted whole before the next marking ends, as the last one's time says: for a nursery, unless all is born old, and for large objects. */
 static uint64_t blocks_wanted(const struct gc *gc)
 {
-    uint64_t nursery = gc_nursery_blocks(gc);
+    uint64_t nursery = gc->young_count ? gc_nursery_blocks(gc) : 0;
     return (nursery > gc->young_granted ? nursery - gc->young_granted : 0) + gc->large_since_blocks;
 }
 

@@ -24,8 +24,10 @@ uint64_t gc_room_blocks(const struct gc *gc)
     return left > reserve ? left - reserve : 0;
 }
 
-/* A small nursery must still leave the rest of the heap usable. */
-static uint32_t young_most(const struct gc *gc) { return gc->young_blocks + gc->emergency_blocks; }
+#define PROBE_BLOCKS       8u           /* of a nursery that is only there to measure types */
+
+static uint32_t nursery_most(const struct gc *gc) { return gc->probe && gc->young_blocks > PROBE_BLOCKS ? PROBE_BLOCKS : gc->young_blocks; }
+static uint32_t young_most(const struct gc *gc) { return nursery_most(gc) + gc->emergency_blocks; }
 
 /* Once a request, however often it comes again before it is answered. */
 static bool stress_due(struct gc *gc, struct slot_end *end)
@@ -204,12 +206,6 @@ static int old_take(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell
     return 0;
 }
 
-/* Are types to go through the nursery again? Not while a marking wants to keep pace, and when there is no room for a nursery: whoever came to it would wait. */
-static bool probation_due(const struct gc *gc)
-{
-    return !gc->fixed && gc->pretenured_bytes >= gc->probation_bytes && gc->mark_state == MARK_NONE && gc_room_blocks(gc) >= gc_nursery_blocks(gc);
-}
-
 static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)
 {
     if (gc->phase != GC_IDLE)
@@ -220,7 +216,7 @@ static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cel
     }
     if (mark_assist(gc) || major_due(gc, slot, 0))
         return HEAP_LATER_WORK;
-    if (probation_due(gc))
+    if (pretenure_due(gc))
         pretenure_probation(gc);
     int r = old_take(gc, slot, bytes, ret_cell);
     if (r == 0 || (r != -MORPH_ENOMEM && r != -MORPH_EBUDGET))
@@ -234,7 +230,7 @@ static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cel
 static bool old_ahead(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)
 {
     bool due = gc->mark_state == MARK_NONE && gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT >= gc->start_blocks;
-    return !due && !probation_due(gc) && !mark_behind(gc) && old_take(gc, slot, bytes, ret_cell) == 0;
+    return !due && !pretenure_due(gc) && !mark_behind(gc) && old_take(gc, slot, bytes, ret_cell) == 0;
 }
 
 bool gc_grant_ahead(struct gc *gc, uint32_t slot, uint32_t kind, uint32_t bytes, struct mm_cell *ret_cell)
@@ -243,7 +239,7 @@ bool gc_grant_ahead(struct gc *gc, uint32_t slot, uint32_t kind, uint32_t bytes,
         return false;
     if (kind == MM_GRANT_OLD)
         return old_ahead(gc, slot, bytes, ret_cell);
-    return gc->young_granted < gc->young_blocks && !mark_behind(gc) && young_take(gc, ret_cell) == 0;
+    return gc->young_granted < nursery_most(gc) && !mark_behind(gc) && young_take(gc, ret_cell) == 0;
 }
 
 /* ---- Large ---- */

@@ -21,6 +21,7 @@
 #include "shm/park.h"
 
 #define MARK_SLICE_NS    50000ull
+#define ASSIST_SLICE_NS  10000ull       /* while a thread waits: it is to wait no longer than it must */
 #define PACE_LEAD        8u             /* of the room, one in so many may be used before anything is marked */
 
 /* ---- Overwritten references ---- */
@@ -182,13 +183,13 @@ void mark_free(struct gc *gc)
     stack_free(&gc->marker.ephemerons);
 }
 
-bool mark_step(struct gc *gc)
+static bool slice(struct gc *gc, uint64_t slice_ns)
 {
     if (gc->mark_state != MARK_ON || gc_in_pause(gc))
         return false;
     uint64_t began = os.now_ns();
     mark_drain_logs(gc);
-    bool done = trace_drain(&gc->marker, began + MARK_SLICE_NS);
+    bool done = trace_drain(&gc->marker, began + slice_ns);
     if (done) {
         mark_drain_logs(gc);
         done = !trace_waits(&gc->marker);
@@ -201,6 +202,8 @@ bool mark_step(struct gc *gc)
     }
     return true;
 }
+
+bool mark_step(struct gc *gc) { return slice(gc, MARK_SLICE_NS); }
 
 /* ---- Pace ---- */
 
@@ -220,7 +223,9 @@ bool mark_assist(struct gc *gc)
     if (!mark_behind(gc))
         return false;
     uint64_t began = os.now_ns();
-    (void)mark_step(gc);
+    while (holes_ahead(gc) && os.now_ns() < began + MARK_SLICE_NS)      /* what is left in blocks that were filled is room */
+        ;
+    (void)slice(gc, ASSIST_SLICE_NS);
     gc->assist_ns += os.now_ns() - began;
     return true;
 }

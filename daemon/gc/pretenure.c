@@ -4,7 +4,10 @@
  * The owner's fast path counts nothing, so we look afterwards: of every eighth nursery block, before it is cleaned, the objects are walked, and
  * their claim bits say which of them were carried out. (Of blocks that are promoted in place, two a collection, in the pause.) A type of which 80 % survived, over a mebibyte allocated, in five collections in a
  * row, is pretenured. After 4 MiB of pretenured memory every type goes through the nursery again until it has been measured anew; while that
- * confirms them the 4 MiB double, up to 256. (A program that is just building something looks like one where nothing dies.)
+ * confirms them the 4 MiB double, up to 1024. (A program that is just building something looks like one where nothing dies.)
+ * Where nothing at all is young a nursery is dear: the pause that collects it must look at every card that changed since there was one. So types that
+ * have been confirmed for long wait for the end of a marking, which forgets those cards; the nursery that follows is short, all of it is measured in the
+ * pause that collects it, and what survives is old at once.
  * Touches client memory: inside a guard. The heap's worker. */
 #include "daemon/gc/trace.h"
 #include "daemon/log.h"
@@ -12,6 +15,8 @@
 #define ENOUGH_BYTES   ((1u << 20) / 8)     /* sampled, of a mebibyte allocated */
 #define SURVIVE_TENTHS 8u
 #define IN_A_ROW       5u
+#define ENOUGH_PROBED  (4u << 10)           /* of a type on probation */
+#define LONG_CONFIRMED (64u << 20)
 
 static void type_set(struct gc *gc, uint32_t type, bool on)
 {
@@ -26,7 +31,7 @@ static void type_set(struct gc *gc, uint32_t type, bool on)
 static void type_judge(struct gc *gc, uint32_t id)
 {
     struct gc_type *type = &gc->type[id];
-    if (type->born_bytes < (type->on_probation ? ENOUGH_BYTES / 4 : ENOUGH_BYTES) || type->judged == gc->cycles)
+    if (type->born_bytes < (!type->on_probation ? ENOUGH_BYTES : gc->probing ? ENOUGH_PROBED : ENOUGH_BYTES / 4) || type->judged == gc->cycles)
         return;
     type->judged = gc->cycles;
     bool survive = type->survived_bytes * 10 >= type->born_bytes * SURVIVE_TENTHS;
@@ -75,4 +80,27 @@ void pretenure_probation(struct gc *gc)
             type_set(gc, id, false);
             gc->type[id].on_probation = true;
         }
+}
+
+/* Not when there is no room for a nursery: whoever came to it would wait. */
+static bool probation_due(const struct gc *gc)
+{
+    return !gc->fixed && gc->pretenured_bytes >= gc->probation_bytes && gc_room_blocks(gc) >= gc_nursery_blocks(gc);
+}
+
+bool pretenure_due(const struct gc *gc)
+{
+    return gc->probation_bytes <= LONG_CONFIRMED && gc->mark_state == MARK_NONE && probation_due(gc);
+}
+
+void pretenure_marking_ended(struct gc *gc)
+{
+    if (gc->probation_bytes <= LONG_CONFIRMED || !probation_due(gc))
+        return;
+    pretenure_probation(gc);
+    gc->probe = gc->young_count == 0;
+    if (gc->probe) {                    /* no card leads to anything */
+        remset_drain(gc);
+        remset_forget(gc);
+    }
 }

@@ -145,13 +145,15 @@ void reclaim_from_space(struct gc *gc)
     unsigned looks = KEPT_LOOKS;
     for (uint32_t i = 0; i < gc->from_count; i++) {
         uint32_t block = gc->from[i];
+        if (gc->probing && heap_block_state(gc->heap, block) == MM_BLOCK_NURSERY)
+            pretenure_look(gc, block);
         if (gc_block(gc, block)->flags & GC_KEPT) {
             if (gc->promoted_in_place && looks && heap_block_state(gc->heap, block) == MM_BLOCK_NURSERY) {
                 pretenure_look(gc, block);
                 looks--;
             }
             become_old(gc, block);
-        } else if (heap_block_state(gc->heap, block) == MM_BLOCK_NURSERY && gc->samples < GC_SAMPLES && gc->sample_turn++ % 8 == 0) {
+        } else if (!gc->probing && heap_block_state(gc->heap, block) == MM_BLOCK_NURSERY && gc->samples < GC_SAMPLES && gc->sample_turn++ % 8 == 0) {
             gc->space[block] = GC_NOWHERE;
             gc->sample[gc->samples++] = block;          /* freed when it has been looked at */
         } else {
