@@ -19,7 +19,7 @@
 #define DENSE_BYTES    (MM_BLOCK_BYTES * 7 / 8)         /* or, where everything is to be packed, these */
 
 #define CHOOSE_FACTOR  2u                               /* chosen when a marking begins, of what can be moved when it ends */
-#define FIRST_RATE       (1u << 20)                     /* bytes a millisecond, until one was measured */
+#define FIRST_RATE       (128u << 10)                   /* bytes a millisecond, until one was measured: as slow as where each object is referred to from a card of its own */
 #define TIGHT_FACTOR     8u
 #define FIRST_TARGET_US  10000u                         /* of a heap that has none */
 #define RATE_LEAST_BYTES (128u << 10)                   /* less says little about how fast it goes */
