@@ -297,9 +297,12 @@ static bool step_stopping(struct gc *gc)
         return false;
     struct mm_slot *late = mm_control_slot(gc->heap->control, gc->late_slot);
     if (heap_thread_gone(gc->heap, mm_load_relaxed(&late->tid))) {
-        mm_store_seq_cst(&late->state, MM_SLOT_FREE);           /* its thread ended without detaching: nobody else writes this word now */
+        /* Its thread ended without detaching: nobody else writes these words now. Who has the slot next must find no memory at its cursors. */
+        mm_store_relaxed(&late->young_cursor, 0), mm_store_relaxed(&late->young_limit, 0);
+        mm_store_relaxed(&late->old_cursor, 0), mm_store_relaxed(&late->old_limit, 0);
         mm_store_relaxed(&late->roots_bytes, 0);
         mm_store_relaxed(&late->roots_extra_bytes, 0);
+        mm_store_seq_cst(&late->state, MM_SLOT_FREE);
         gc_root_sets_drop(gc, gc->late_slot);
         return true;
     }

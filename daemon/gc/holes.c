@@ -165,7 +165,7 @@ static bool grant_walk(struct gc *gc, struct gc_grant *grant, uint32_t last)
         }
         grant->walked = end;
     }
-    return true;
+    return !here;                       /* full to the last byte, it is its thread's until its limit is elsewhere: the other cursor could be given it */
 }
 
 /* The holes of a grant are not in the ring any more, nor in anybody's hands. */

@@ -20,6 +20,7 @@
 struct sim_options {
     uint64_t limit_bytes, young_bytes, start_bytes;
     uint32_t promotion_age, threads;
+    bool     no_moving;                 /* threads attach with morph__thread_attach_quiet(): their machine stack is the test's */
 };
 
 static struct sim {
@@ -231,12 +232,25 @@ static inline void sim_open(const struct sim_options *options)
                                     .threads = options->threads ? options->threads : 4, .socket = sim.ends[0], .owner = { 1000, 1 },
                                     .user = &sim.user, .mode = MORPH_RUNTIME, .types = &sim.types, .young_min_bytes = options->young_bytes,
                                     .young_max_bytes = options->young_bytes, .gc_start_bytes = options->start_bytes,
-                                    .promotion_age = options->promotion_age };
+                                    .promotion_age = options->promotion_age, .no_moving = options->no_moving };
     sim.heap = heap_new(&request, sim.fds, &error);
     assert_non_null(sim.heap);
     sim.gc = sim.heap->gc;
     sim.heap->view.client_base = (uintptr_t)sim.heap->view.base;
     sim_client_new();
+    sim.client->no_moving = options->no_moving;
+}
+
+/* A thread that runs, of a heap without moving: its roots are its frames alone. */
+static inline morph_thread *sim_attach_quiet(void)
+{
+    struct morph__thread *thread;
+    assert_int_equal(morph__thread_attach_quiet(sim.client, &thread), 0);
+    mm_add_relaxed(&sim.client->threads, 1);
+    morph__inside_begin();
+    morph__leave(thread);
+    morph__inside_end();
+    return (morph_thread *)thread->slot;
 }
 
 /* Threads are detached. */

@@ -1,5 +1,5 @@
 /* holes_unit.c — what lies between the objects of old blocks (daemon/gc/holes.c, reclaim.c) against plain models: where holes are, what sweeping
- * leaves, and which block a request is given. */
+ * leaves, which block a request is given, and whose a block is that is full. */
 #include "tests/lib/random.h"
 #include "tests/unit/gc_sim.h"
 
@@ -187,9 +187,118 @@ static void a_request_is_given_a_block_that_has_the_hole(void **state)
     sim_close();
 }
 
+/* ---- Heaps without moving ---- */
+
+#define SHORT_BYTES  48u                /* with its header 64: blocks are filled to the last byte */
+#define LONGER_BYTES 240u
+
+static const struct sim_options fixed = { .limit_bytes = 8 * MIB, .start_bytes = MIB, .no_moving = true };
+static morph_type any;
+static void **frame;
+
+static morph_thread *fixed_begin(void)
+{
+    sim_open(&fixed);
+    assert_int_equal(morph_type_register(sim.client, &(morph_type_spec){ .name = "any", .element_bytes = 1, .flags = MORPH_TYPE_CONSERVATIVE }, &any), 0);
+    morph_thread *thread = sim_attach_quiet();
+    frame = morph_frame_push(thread, 8 * sizeof *frame);
+    return thread;
+}
+
+static void fixed_end(morph_thread *thread)
+{
+    assert_null(sim.lie);
+    morph_frame_pop(thread, frame);
+    assert_int_equal(morph_thread_detach(thread), 0);
+    sim_close();
+}
+
+/* All of it a5, which taken for a header would make no sense. */
+static void *object_new(morph_thread *thread, uint32_t bytes)
+{
+    unsigned char *object = morph_new_array(thread, any, bytes);
+    assert_non_null(object);
+    assert_true(memory_is(object, 0, bytes));
+    return memset(object, 0xa5, bytes);
+}
+
+static void collect(morph_thread *thread)
+{
+    assert_int_equal(morph_collect(thread, MORPH_COLLECT_MAJOR), 0);
+    while (sim_background())
+        ;
+}
+
+static bool is_granted(uint32_t block) { return gc_block(sim.gc, block)->flags & GC_GRANTED; }
+
+/* A thread fills a block with short objects to the last byte and then makes longer ones only: its first cursor's limit stays where it was, and as long as it
+ * does the block is not for its other cursor, nor for anybody else. */
+static void a_full_block_is_its_threads_while_its_limit_is_there(void **state)
+{
+    morph_thread *thread = fixed_begin();
+    struct mm_slot *slot = (struct mm_slot *)thread;
+    frame[0] = object_new(thread, SHORT_BYTES);
+    while (slot->old_cursor != slot->old_limit)
+        frame[0] = object_new(thread, SHORT_BYTES);
+    uint32_t full = sim_block(frame[0]);
+    for (unsigned i = 0; i < 3; i++) {
+        collect(thread);                /* the first one walks it to its end, the others find nothing more to walk */
+        assert_true(is_granted(full));
+    }
+    frame[1] = object_new(thread, LONGER_BYTES);
+    assert_int_not_equal(sim_block(frame[1]), full);
+    for (unsigned i = 0; i < 3; i++) {
+        frame[2 + i] = object_new(thread, LONGER_BYTES);
+        collect(thread);
+        assert_true(is_granted(sim_block(frame[2 + i])));
+    }
+    morph_thread *other = sim_attach_quiet();
+    morph_thread *both[2] = { thread, other };
+    for (unsigned i = 0; i < 1000; i++) {
+        morph_native_enter(both[i % 2]);            /* a thread that does not run is not waited for */
+        for (unsigned k = 0; k < 20; k++)
+            (void)object_new(both[1 - i % 2], k % 2 ? SHORT_BYTES : LONGER_BYTES);
+        morph_native_leave(both[i % 2]);
+    }
+    morph_native_enter(thread);
+    assert_int_equal(morph_thread_detach(other), 0);
+    morph_native_leave(thread);
+    assert_true(memory_is(frame[0], 0xa5, SHORT_BYTES));
+    for (unsigned i = 1; i < 5; i++)
+        assert_true(memory_is(frame[i], 0xa5, LONGER_BYTES));
+    fixed_end(thread);
+}
+
+/* A thread ends without detaching. Its slot's next owner begins with no memory: what the other one was in has been taken back. */
+static void a_gone_threads_cursors_are_not_inherited(void **state)
+{
+    morph_thread *thread = fixed_begin(), *gone = sim_attach_quiet();
+    struct mm_slot *slot = (struct mm_slot *)gone;
+    sim.heap->pid = getpid();
+    (void)object_new(gone, SHORT_BYTES);
+    (void)object_new(gone, LONGER_BYTES);
+    slot->tid = INT32_MAX;              /* of nobody */
+    struct morph__thread *inner = sim.client->thread;
+    assert_ptr_equal(inner->slot, slot);
+    sim.client->thread = inner->next;
+    sim.tick_ns = 100 * MS;             /* it is waited for until the deadline */
+    collect(thread);
+    assert_int_equal(slot->state, MM_SLOT_FREE);
+    assert_ptr_equal(sim_attach_quiet(), gone);
+    assert_true(slot->old_cursor == slot->old_limit && slot->young_cursor == slot->young_limit);
+    assert_true(memory_is(object_new(gone, SHORT_BYTES), 0xa5, SHORT_BYTES));
+    assert_true(is_granted((uint32_t)((slot->old_limit - 1 - (uintptr_t)sim.heap->view.base) >> MM_BLOCK_SHIFT)));
+    assert_int_equal(morph_thread_detach(gone), 0);
+    free(inner->seen);
+    free(inner);
+    fixed_end(thread);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = { test_case(holes_are_what_lies_between_objects), world_case(sweeping_leaves_what_is_marked),
-                                        world_case(a_request_is_given_a_block_that_has_the_hole) };
+                                        world_case(a_request_is_given_a_block_that_has_the_hole),
+                                        world_case(a_full_block_is_its_threads_while_its_limit_is_there),
+                                        world_case(a_gone_threads_cursors_are_not_inherited) };
     return test_run(cases);
 }
