@@ -579,7 +579,7 @@ static void next_start(struct gc *gc)
     uint64_t live = (gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT) + 1, limit = gc->heap->limit_blocks;
     uint64_t more = within(live, (gc->fixed ? FIXED_MORE_LEAST : CONFIG(old_min)) >> MM_BLOCK_SHIFT, CONFIG(old_max) >> MM_BLOCK_SHIFT);
     uint64_t kept = 2 * gc->young_blocks + (gc->unusable_bytes >> MM_BLOCK_SHIFT), room = limit > live + kept ? limit - live - kept : 1;
-    uint64_t most = within(room > 3 * gc->mark_used_blocks ? room - 3 * gc->mark_used_blocks : 0, room / 4, room * 3 / 4);
+    uint64_t most = within(room > 3 * gc->mark_used_blocks ? room - 3 * gc->mark_used_blocks : 0, room / 8, room * 3 / 4);
     more = more > most ? most : more;
     gc->unusable_bytes -= gc->unusable_bytes / 64;
     if (gc->various && gc->unusable_bytes < gc->old_free_bytes / 5 * UNUSABLE_FIFTHS)
