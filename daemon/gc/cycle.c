@@ -65,14 +65,20 @@ bool gc_bits_run(const uint64_t *bits, uint32_t from, uint32_t *ret_from, uint32
     return true;
 }
 
-bool gc_start_before(const uint64_t *starts, uint32_t granule, uint32_t *ret_granule)
+void gc_marks_clear(struct gc_block *side)
+{
+    for (uint32_t word = 0; word < GC_BLOCK_GRANULES / 64; word++)
+        side->bits[word].mark = 0;
+}
+
+bool gc_start_before(const struct gc_block *side, bool by_marks, uint32_t granule, uint32_t *ret_granule)
 {
     uint32_t word = granule / 64;
-    uint64_t bits = starts[word] & (((uint64_t)1 << (granule % 64)) - 1);
+    uint64_t bits = gc_starts(side, by_marks, word) & (((uint64_t)1 << (granule % 64)) - 1);
     while (!bits) {
         if (word == 0)
             return false;
-        bits = starts[--word];
+        bits = gc_starts(side, by_marks, --word);
     }
     *ret_granule = word * 64 + 63 - (uint32_t)__builtin_clzll(bits);
     return true;
@@ -376,7 +382,7 @@ static void rings_mark_large(struct gc *gc)
         for (uint32_t n = gc->flagged_head[i]; n != end->tail; n++) {
             const struct slot_cell *cell = &end->cell[n % MM_RING_CELLS];
             if (cell->kind == MM_GRANT_LARGE && gc->space[cell->block] == GC_LARGE)
-                gc_bit_set(gc_block(gc, cell->block)->mark, 0);
+                GC_BIT_SET(gc_block(gc, cell->block), mark, 0);
         }
     }
 }
@@ -399,7 +405,8 @@ static void from_space_choose(struct gc *gc)
             continue;
         }
         if (survivors_among(gc, block)) {
-            memset(gc_block(gc, block)->start, 0, sizeof gc_block(gc, block)->start);
+            for (uint32_t word = 0; word < GC_BLOCK_GRANULES / 64; word++)
+                gc_block(gc, block)->bits[word].start = 0;
         } else {
             heap_block_set_state(gc->heap, block, MM_BLOCK_NURSERY);
             if (!begun(gc, block)) {

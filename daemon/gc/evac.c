@@ -144,7 +144,7 @@ void evac_settle(struct gc *gc)
     for (uint32_t i = 0; i < count; i++)
         if (gc->space[candidate[i].block] == GC_EVAC) {
             struct gc_block *side = gc_block(gc, candidate[i].block);
-            memset(side->mark, 0, sizeof side->mark);           /* from here on: carried out; what is not reached in this pause is dead */
+            gc_marks_clear(side);           /* from here on: carried out; what is not reached in this pause is dead */
             side->live_bytes = 0;
             memset(side->done, 0, sizeof side->done);
             gc->evac[kept++] = candidate[i].block;
@@ -196,9 +196,10 @@ void evac_end(struct gc *gc)
     for (uint32_t i = 0; i < gc->evac_count; i++) {
         struct gc_block *side = gc_block(gc, gc->evac[i]);
         for (uint32_t w = 0; w < GC_BLOCK_GRANULES / 64; w++) {
-            uint64_t stays = side->mark[w] & side->start[w];
-            side->start[w] |= side->mark[w];            /* what was moved is swept like what died, */
-            side->mark[w] = stays;                      /* by the end that it has here */
+            struct gc_bits *bits = &side->bits[w];
+            uint64_t stays = bits->mark & bits->start;
+            bits->start |= bits->mark;                  /* what was moved is swept like what died, by the end that it has here */
+            bits->mark = stays;
         }
         memset(side->done, 0, sizeof side->done);
         gc->space[gc->evac[i]] = GC_OLD;

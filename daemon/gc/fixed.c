@@ -16,13 +16,13 @@
 #define STORAGE_PIECE_BYTES  (1u << 16)
 
 /* The object of an old block that begins at `granule` or before it. */
-static bool start_at_or_before(const uint64_t *starts, uint32_t granule, uint32_t *ret_granule)
+static bool start_at_or_before(const struct gc_block *side, uint32_t granule, uint32_t *ret_granule)
 {
-    if (gc_bit(starts, granule)) {
+    if (GC_BIT(side, start, granule)) {
         *ret_granule = granule;
         return true;
     }
-    return gc_start_before(starts, granule, ret_granule);
+    return gc_start_before(side, false, granule, ret_granule);
 }
 
 uint64_t fixed_object(const struct gc *gc, uint64_t at)
@@ -33,7 +33,7 @@ uint64_t fixed_object(const struct gc *gc, uint64_t at)
     uint64_t off;
     switch (gc_space(gc, block)) {
     case GC_OLD:
-        if (!start_at_or_before(gc_block(gc, block)->start, trace_granule(at), &granule))
+        if (!start_at_or_before(gc_block(gc, block), trace_granule(at), &granule))
             return TRACE_NONE;
         off = gc_off(block) + granule * MM_GRANULE_BYTES;
         break;

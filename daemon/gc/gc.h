@@ -68,13 +68,23 @@ enum gc_block_flag {
     GC_KEEPING = 128        /* one tracer makes its cards CLEAN; GC_KEPT follows */
 };
 
-/* The private side of a block: who starts where and ends where, who is alive, which cards matter. Young blocks use `mark` for the
- * claim bits of copying. All zero for a free block. */
+/* A bit for each of 64 granules. What a marker wants to know of an object is in one cache line. */
+struct gc_bits {
+    uint64_t start;
+    uint64_t end;                               /* old: the last granules of what starts there: so where room is needs no header */
+    uint64_t leaf;                              /* old: of what starts there, that its type has no references: it need not be looked at to be marked */
+    uint64_t mark;                              /* young: the claim of copying */
+};
+
+/* The word that has the granule's bit, and that bit. */
+#define GC_WORD(side, map, granule)      (&(side)->bits[(granule) / 64].map)
+#define GC_BIT(side, map, granule)       (*GC_WORD(side, map, granule) >> (granule) % 64 & 1)
+#define GC_BIT_SET(side, map, granule)   ((void)(*GC_WORD(side, map, granule) |= (uint64_t)1 << (granule) % 64))
+#define GC_BIT_CLEAR(side, map, granule) ((void)(*GC_WORD(side, map, granule) &= ~((uint64_t)1 << (granule) % 64)))
+
+/* The private side of a block: who starts where and ends where, who is alive, which cards matter. All zero for a free block. */
 struct gc_block {
-    uint64_t start[GC_BLOCK_GRANULES / 64];
-    uint64_t end[GC_BLOCK_GRANULES / 64];       /* old: the last granules of what starts there: so where room is needs no header */
-    uint64_t leaf[GC_BLOCK_GRANULES / 64];      /* old: of what starts there, that its type has no references: it need not be looked at to be marked */
-    uint64_t mark[GC_BLOCK_GRANULES / 64];
+    struct gc_bits bits[GC_BLOCK_GRANULES / 64];
     uint64_t done[GC_BLOCK_GRANULES / 64];      /* young: the claim has been carried out; parallel copying waits for it */
     uint64_t carry[GC_BLOCK_CARDS / 64];        /* cards to be scanned at the next minor collection */
     uint32_t used_bytes;                        /* old: of objects, as the last marking found and what was put there since; about */
@@ -386,11 +396,14 @@ void gc_bits_clear(uint64_t *bits, uint32_t from, uint32_t to);
 /* The first run of set bits at or behind `from`, of a bit a granule of a block; false: none. */
 bool gc_bits_run(const uint64_t *bits, uint32_t from, uint32_t *ret_from, uint32_t *ret_to);
 
-/* Where objects of an old block start. */
-static inline const uint64_t *gc_starts(const struct gc_block *side) { return side->flags & GC_UNSWEPT ? side->mark : side->start; }
+/* Where objects of an old block start: by its marks, if it is not swept. */
+static inline bool gc_by_marks(const struct gc_block *side) { return side->flags & GC_UNSWEPT; }
+static inline uint64_t gc_starts(const struct gc_block *side, bool by_marks, uint32_t word) { return by_marks ? side->bits[word].mark : side->bits[word].start; }
+static inline bool gc_starts_at(const struct gc_block *side, uint32_t granule) { return gc_starts(side, gc_by_marks(side), granule / 64) >> granule % 64 & 1; }
+void gc_marks_clear(struct gc_block *side);
 
 /* The object of a block that begins before `granule` and may reach beyond it; false: none begins before it. */
-bool gc_start_before(const uint64_t *starts, uint32_t granule, uint32_t *ret_granule);
+bool gc_start_before(const struct gc_block *side, bool by_marks, uint32_t granule, uint32_t *ret_granule);
 
 /* The card bytes of a block become `value`. */
 void gc_cards_fill(struct gc *gc, uint32_t block, uint32_t blocks, uint8_t value);

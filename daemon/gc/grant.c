@@ -264,9 +264,9 @@ static int large_grant(struct gc *gc, uint32_t slot, uint32_t blocks, struct mm_
     for (uint32_t b = block; b < block + count; b++)
         gc_block(gc, b)->large_head = block;
     gc_block(gc, block)->large_blocks = count;
-    gc_bit_set(gc_block(gc, block)->start, 0);
+    GC_BIT_SET(gc_block(gc, block), start, 0);
     if (gc->marking)
-        gc_bit_set(gc_block(gc, block)->mark, 0);       /* R2 */
+        GC_BIT_SET(gc_block(gc, block), mark, 0);       /* R2 */
     gc->large_blocks += count;
     gc->large_since_blocks += count;
     *ret_cell = (struct mm_cell){ .block = block, .kind = MM_GRANT_LARGE, .count = count, .epoch = gc->epoch };

@@ -40,8 +40,8 @@ static void objects_find(const struct gc_block *side, uint64_t *ret_taken)
 {
     uint64_t carry = 0, borrow = 0;
     for (uint32_t word = 0; word < GC_BLOCK_GRANULES / 64; word++) {
-        uint64_t twice = side->end[word] << 1 | carry, less = side->start[word], some = twice - less;
-        carry = side->end[word] >> 63;
+        uint64_t end = side->bits[word].end, twice = end << 1 | carry, less = side->bits[word].start, some = twice - less;
+        carry = end >> 63;
         ret_taken[word] = some - borrow;
         borrow = twice < less || some < borrow;
     }
@@ -112,12 +112,12 @@ static uint32_t hole_walk(struct gc *gc, const struct gc_grant *grant, uint32_t 
             break;
         }
         __builtin_prefetch(block + at + HOLE_FETCH_BYTES);
-        gc_bit_set(side->start, at / MM_GRANULE_BYTES);
-        gc_bit_set(side->end, (at + (uint32_t)extent) / MM_GRANULE_BYTES - 1);
+        GC_BIT_SET(side, start, at / MM_GRANULE_BYTES);
+        GC_BIT_SET(side, end, (at + (uint32_t)extent) / MM_GRANULE_BYTES - 1);
         if (gc->type[mm_header_type(word0)].scan == GC_SCAN_NONE)
-            gc_bit_set(side->leaf, at / MM_GRANULE_BYTES);
+            GC_BIT_SET(side, leaf, at / MM_GRANULE_BYTES);
         if (marking) {                  /* born since the marking began: alive (R2) */
-            gc_bit_set(side->mark, at / MM_GRANULE_BYTES);
+            GC_BIT_SET(side, mark, at / MM_GRANULE_BYTES);
             side->live_bytes += (uint32_t)extent;
             gc->mark_promoted_bytes += extent;
         }
@@ -181,10 +181,10 @@ static void grant_end(struct gc *gc, uint32_t index)
 /* Calls `visit` for each object that has been walked since `scanned`. */
 static void grant_each(struct gc *gc, const struct gc_grant *grant, void (*visit)(struct gc *gc, uint64_t off))
 {
-    const uint64_t *starts = gc_block(gc, grant->block)->start;
+    const struct gc_block *side = gc_block(gc, grant->block);
     uint32_t from = grant->scanned / MM_GRANULE_BYTES, to = grant->walked / MM_GRANULE_BYTES;
     for (uint32_t word = from / 64; word * 64 < to; word++) {
-        uint64_t found = starts[word] & grant->holes[word];
+        uint64_t found = side->bits[word].start & grant->holes[word];
         if (word == from / 64)
             found &= UINT64_MAX << from % 64;
         if (to - word * 64 < 64)

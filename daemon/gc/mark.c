@@ -168,7 +168,7 @@ void mark_cancel(struct gc *gc)
     for (uint32_t b = 0; b < blocks; b++)
         if (gc_space_settled((enum gc_space)gc->space[b])) {
             struct gc_block *side = gc_block(gc, b);
-            memset(side->mark, 0, sizeof side->mark);
+            gc_marks_clear(side);
             side->live_bytes = 0;
             memset(side->done, 0, sizeof side->done);
             gc_flag_clear(side, GC_RESCAN);

@@ -54,7 +54,7 @@ void pretenure_look(struct gc *gc, uint32_t block)
             return;
         struct gc_type *type = &gc->type[mm_header_type(word0)];
         type->born_bytes += extent;
-        type->survived_bytes += gc_bit(side->mark, at / MM_GRANULE_BYTES) ? extent : 0;
+        type->survived_bytes += GC_BIT(side, mark, at / MM_GRANULE_BYTES) ? extent : 0;
         type_judge(gc, mm_header_type(word0));
         at += (uint32_t)extent;
     }

@@ -20,10 +20,10 @@ static uint32_t free_bytes(const struct gc_block *side) { return rest(side->used
 /* What sweeping the block will find, short of the little that is not worth listing. */
 static uint32_t free_bytes_unswept(const struct gc_block *side) { return rest(side->live_bytes); }
 
-static bool bits_empty(const uint64_t *bits)
+static bool is_empty(const struct gc_block *side, bool by_marks)
 {
-    for (unsigned i = 0; i < GC_BLOCK_GRANULES / 64; i++)
-        if (bits[i])
+    for (unsigned word = 0; word < GC_BLOCK_GRANULES / 64; word++)
+        if (gc_starts(side, by_marks, word))
             return false;
     return true;
 }
@@ -55,7 +55,7 @@ void reclaim_list(struct gc *gc, uint32_t block)
     if (side->flags & (GC_GRANTED | GC_REGION | GC_UNSWEPT | GC_LISTED))
         return;
     uint32_t free = free_bytes(side), *head;
-    if (free == MM_BLOCK_BYTES && bits_empty(side->start)) {
+    if (free == MM_BLOCK_BYTES && is_empty(side, false)) {
         gc->old_blocks--;
         reclaim_free_block(gc, block);
         return;
@@ -127,10 +127,11 @@ static void become_old(struct gc *gc, uint32_t block)
     struct gc_block *side = gc_block(gc, block);
     memset(side->done, 0, sizeof side->done);
     if (gc->marking) {
-        memcpy(side->mark, side->start, sizeof side->mark);
+        for (uint32_t word = 0; word < GC_BLOCK_GRANULES / 64; word++)
+            side->bits[word].mark = side->bits[word].start;
         side->live_bytes = side->used_bytes;
     } else {
-        memset(side->mark, 0, sizeof side->mark);
+        gc_marks_clear(side);
     }
     side->flags = 0;
     gc->space[block] = GC_OLD;
@@ -173,14 +174,11 @@ static void objects_sweep(struct gc_block *side)
 {
     uint64_t borrow = 0;
     for (uint32_t word = 0; word < GC_BLOCK_GRANULES / 64; word++) {
-        uint64_t end = side->end[word], dead = side->start[word] & ~side->mark[word], some = end - dead;
-        side->end[word] = end & (some - borrow);
-        borrow = end < dead || some < borrow;
+        struct gc_bits *bits = &side->bits[word], was = *bits;
+        uint64_t dead = was.start & ~was.mark, some = was.end - dead;
+        *bits = (struct gc_bits){ .start = was.mark, .end = was.end & (some - borrow), .leaf = was.leaf & was.mark };
+        borrow = was.end < dead || some < borrow;
     }
-    for (uint32_t word = 0; word < GC_BLOCK_GRANULES / 64; word++)
-        side->leaf[word] &= side->mark[word];
-    memcpy(side->start, side->mark, sizeof side->start);
-    memset(side->mark, 0, sizeof side->mark);
     side->used_bytes = side->live_bytes;
     side->live_bytes = 0;
 }
@@ -189,7 +187,7 @@ static void sweep_block(struct gc *gc, uint32_t block)
 {
     struct gc_block *side = gc_block(gc, block);
     gc->old_free_bytes -= free_bytes_unswept(side);
-    if (bits_empty(side->mark)) {
+    if (is_empty(side, true)) {
         gc->old_blocks--;
         reclaim_free_block(gc, block);
         return;
@@ -203,8 +201,8 @@ static void sweep_large(struct gc *gc, uint32_t head)
 {
     struct gc_block *side = gc_block(gc, head);
     uint32_t blocks = side->large_blocks;
-    if (gc_bit(side->mark, 0)) {
-        gc_bit_clear(side->mark, 0);
+    if (GC_BIT(side, mark, 0)) {
+        GC_BIT_CLEAR(side, mark, 0);
         return;
     }
     gc->large_blocks -= blocks;

@@ -71,26 +71,27 @@ void remset_drain(struct gc *gc)
 /* `marked`: only objects that are. */
 static void old_card_scan(struct gc *gc, uint32_t block, uint32_t card, bool marked)
 {
-    const uint64_t *starts = marked ? gc_block(gc, block)->mark : gc_starts(gc_block(gc, block));
+    const struct gc_block *side = gc_block(gc, block);
+    bool by_marks = marked || gc_by_marks(side);
     uint64_t base = gc_off(block), from = base + card * MM_CARD_BYTES, to = from + MM_CARD_BYTES;
     uint32_t first = card * (MM_CARD_BYTES / MM_GRANULE_BYTES), granule;
-    if (gc_start_before(starts, first, &granule)) {
+    if (gc_start_before(side, by_marks, first, &granule)) {
         uint64_t off = base + granule * MM_GRANULE_BYTES;
         if (off + mm_object_extent(mm_header_bytes(trace_header(gc, off))) > from)
             trace_old_object(&gc->tracer[0], off, from, to);
     }
     for (uint32_t i = first; i < first + MM_CARD_BYTES / MM_GRANULE_BYTES; i++)
-        if (gc_bit(starts, i))
+        if (gc_starts(side, by_marks, i / 64) >> i % 64 & 1)
             trace_old_object(&gc->tracer[0], base + i * MM_GRANULE_BYTES, from, to);
 }
 
 static void large_card_scan(struct gc *gc, uint32_t block, uint32_t card, bool marked)
 {
     uint32_t head = gc_block(gc, block)->large_head;
-    if (marked && !gc_bit(gc_block(gc, head)->mark, 0))
+    if (marked && !GC_BIT(gc_block(gc, head), mark, 0))
         return;
     uint64_t from = gc_off(block) + card * MM_CARD_BYTES;
-    if (gc_block(gc, head)->large_blocks == 0 || !gc_bit(gc_block(gc, head)->start, 0))
+    if (gc_block(gc, head)->large_blocks == 0 || !GC_BIT(gc_block(gc, head), start, 0))
         return;
     if (mm_header_flags(trace_header(gc, gc_off(head))) & MM_BORN)      /* else it is granted and not yet written */
         trace_old_object(&gc->tracer[0], gc_off(head), from, from + MM_CARD_BYTES);
@@ -128,7 +129,8 @@ static bool word_is_weak(const struct gc *gc, uint32_t block, uint64_t at)
     uint64_t off = gc_off(gc_block(gc, block)->large_head);
     uint32_t granule;
     if (gc->space[block] != GC_LARGE) {
-        if (!gc_start_before(gc_starts(gc_block(gc, block)), trace_granule(at), &granule))
+        const struct gc_block *side = gc_block(gc, block);
+        if (!gc_start_before(side, gc_by_marks(side), trace_granule(at), &granule))
             return false;
         off = gc_off(block) + granule * MM_GRANULE_BYTES;
     }

@@ -61,41 +61,41 @@ bool stack_push_grow(struct gc_stack *stack, uint64_t word)
 
 /* ---- Bits that several tracers may set ---- */
 
-/* Sets the bit; was it set before? */
-static inline __attribute__((always_inline)) bool bit_claim(bool parallel, uint64_t *bits, uint32_t i)
+/* Sets bit `i` in the word that has it; was it set before? */
+static inline __attribute__((always_inline)) bool bit_claim(bool parallel, uint64_t *word, uint32_t i)
 {
     uint64_t bit = (uint64_t)1 << (i % 64), old;
     if (parallel) {
-        old = __atomic_fetch_or(&bits[i / 64], bit, __ATOMIC_ACQ_REL);
+        old = __atomic_fetch_or(word, bit, __ATOMIC_ACQ_REL);
     } else {
-        old = bits[i / 64];
-        bits[i / 64] = old | bit;
+        old = *word;
+        *word = old | bit;
     }
     return old & bit;
 }
 
-static inline __attribute__((always_inline)) bool bit_read(bool parallel, const uint64_t *bits, uint32_t i)
+static inline __attribute__((always_inline)) bool bit_read(bool parallel, const uint64_t *word, uint32_t i)
 {
-    uint64_t word = parallel ? mm_load_acquire(&bits[i / 64]) : bits[i / 64];
-    return word >> (i % 64) & 1;
+    return (parallel ? mm_load_acquire(word) : *word) >> (i % 64) & 1;
 }
 
 /* What became old is found again by its bits. */
 static inline void old_note(bool parallel, struct gc_block *side, const struct gc_type *type, uint64_t off, uint64_t extent)
 {
-    bit_claim(parallel, side->end, trace_granule(off + extent - MM_GRANULE_BYTES));
+    uint32_t first = trace_granule(off), last = trace_granule(off + extent - MM_GRANULE_BYTES);
+    bit_claim(parallel, GC_WORD(side, end, last), last);
     if (type->scan == GC_SCAN_NONE)
-        bit_claim(parallel, side->leaf, trace_granule(off));
-    bit_claim(parallel, side->start, trace_granule(off));
+        bit_claim(parallel, GC_WORD(side, leaf, first), first);
+    bit_claim(parallel, GC_WORD(side, start, first), first);
 }
 
 /* Granules of the object that starts at `granule`. */
 static inline uint32_t old_granules(const struct gc_block *side, uint32_t granule)
 {
     uint32_t word = granule / 64;
-    uint64_t end = side->end[word] & UINT64_MAX << granule % 64;
+    uint64_t end = side->bits[word].end & UINT64_MAX << granule % 64;
     while (!end && ++word < GC_BLOCK_GRANULES / 64)
-        end = side->end[word];
+        end = side->bits[word].end;
     return end ? word * 64 + (uint32_t)__builtin_ctzll(end) + 1 - granule : 0;
 }
 
@@ -122,7 +122,7 @@ bool trace_carry_logged(struct gc_tracer *tracer, uint64_t slot_off)
     struct gc *gc = tracer->gc;
     uint32_t block = (uint32_t)(slot_off >> MM_BLOCK_SHIFT), chunk = block / MM_CHUNK_BLOCKS;
     uint32_t card = (uint32_t)(slot_off % MM_BLOCK_BYTES / MM_CARD_BYTES);
-    if (bit_claim(tracer->parallel, gc_block(gc, block)->carry, card))
+    if (bit_claim(tracer->parallel, &gc_block(gc, block)->carry[card / 64], card))
         return false;
     if (__atomic_exchange_n(&gc->chunk_dirty[chunk], 1, __ATOMIC_RELAXED) == 0)
         gc->dirty_chunk[__atomic_fetch_add(&gc->dirty_chunks, 1, __ATOMIC_RELAXED)] = chunk;
@@ -178,7 +178,7 @@ static uint64_t keep_object(struct gc_tracer *tracer, struct gc_block *side, con
     tracer->kept_objects++;
     tracer->kept_bytes += extent;
     if (tracer->parallel)
-        bit_claim(true, side->done, trace_granule(off));
+        bit_claim(true, &side->done[trace_granule(off) / 64], trace_granule(off));
     copy_scan(tracer, type, off, word0, true, was_old ? OF_MOVED : OF_YOUNG);
     return off;
 }
@@ -188,14 +188,14 @@ static uint64_t outcome(const struct gc_tracer *tracer, const struct gc_block *s
 {
     const struct gc *gc = tracer->gc;
     uint32_t granule = trace_granule(off);
-    while (tracer->parallel && !bit_read(true, side->done, granule))
+    while (tracer->parallel && !bit_read(true, &side->done[granule / 64], granule))
         if (mm_load_relaxed(&gc->lie))
             return off;
-    if (bit_read(tracer->parallel, side->start, granule))
+    if (bit_read(tracer->parallel, GC_WORD(side, start, granule), granule))
         return off;                                     /* kept */
     uint64_t to = trace_off(gc, mm_load_relaxed((const uint64_t *)(gc->heap->view.base + off + 8)));
     if (to == TRACE_NONE || (gc_space(gc, to >> MM_BLOCK_SHIFT) != GC_TO && gc_space(gc, to >> MM_BLOCK_SHIFT) != GC_OLD) ||
-        !bit_read(tracer->parallel, gc_block(gc, (uint32_t)(to >> MM_BLOCK_SHIFT))->start, trace_granule(to)))
+        !bit_read(tracer->parallel, GC_WORD(gc_block(gc, (uint32_t)(to >> MM_BLOCK_SHIFT)), start, trace_granule(to)), trace_granule(to)))
         return off;                                     /* the forwarding word was overwritten by the client: its loss */
     return to;
 }
@@ -203,7 +203,7 @@ static uint64_t outcome(const struct gc_tracer *tracer, const struct gc_block *s
 /* Nothing starts there any more: what tells a moved object of an old block from one that stays. */
 static inline void start_clear(bool parallel, struct gc_block *side, uint32_t granule)
 {
-    uint64_t *word = &side->start[granule / 64], bit = (uint64_t)1 << granule % 64;
+    uint64_t *word = GC_WORD(side, start, granule), bit = (uint64_t)1 << granule % 64;
     if (parallel)
         (void)__atomic_fetch_and(word, ~bit, __ATOMIC_ACQ_REL);
     else
@@ -217,9 +217,9 @@ static inline __attribute__((always_inline)) uint64_t evacuate_as(struct gc_trac
     struct gc *gc = tracer->gc;
     struct gc_block *side = &tracer->side[off >> MM_BLOCK_SHIFT];
     uint32_t granule = trace_granule(off);
-    if (was_old && UNLIKELY(!bit_read(parallel, side->start, granule) && !bit_read(parallel, side->mark, granule)))
+    if (was_old && UNLIKELY(!bit_read(parallel, GC_WORD(side, start, granule), granule) && !bit_read(parallel, GC_WORD(side, mark, granule), granule)))
         return off;         /* nothing is there; in this order, since who carries an object out sets its mark before the start goes */
-    if (bit_claim(parallel, side->mark, granule))
+    if (bit_claim(parallel, GC_WORD(side, mark, granule), granule))
         return outcome(tracer, side, off);
     char *from = tracer->base + off;
     uint64_t word0 = mm_load_relaxed((const uint64_t *)from), extent = mm_object_extent(mm_header_bytes(word0));
@@ -241,11 +241,11 @@ static inline __attribute__((always_inline)) uint64_t evacuate_as(struct gc_trac
     copy_object(tracer->base + to, from, word0, extent);
     struct gc_block *there = &tracer->side[to >> MM_BLOCK_SHIFT];
     if (kind == TO_SURVIVOR)
-        bit_claim(parallel, there->start, trace_granule(to));
+        bit_claim(parallel, GC_WORD(there, start, trace_granule(to)), trace_granule(to));
     else
         old_note(parallel, there, type, to, extent);
     if (UNLIKELY(kind != TO_SURVIVOR && gc->marking))
-        bit_claim(parallel, there->mark, trace_granule(to));
+        bit_claim(parallel, GC_WORD(there, mark, trace_granule(to)), trace_granule(to));
     struct gc_moved *moved = &tracer->moved[was_old ? TO_FRESH : kind];
     moved->objects++;
     moved->bytes += extent;
@@ -253,7 +253,7 @@ static inline __attribute__((always_inline)) uint64_t evacuate_as(struct gc_trac
     if (was_old)
         start_clear(parallel, side, granule);
     if (parallel)
-        bit_claim(true, side->done, granule);           /* pairs with the acquire in outcome(): the copy before the bit */
+        bit_claim(true, &side->done[granule / 64], granule);           /* pairs with the acquire in outcome(): the copy before the bit */
     copy_scan(tracer, type, to, word0, kind != TO_SURVIVOR, was_old ? OF_MOVED : OF_YOUNG);
     return to;
 }
@@ -271,10 +271,10 @@ bool trace_alive(const struct gc *gc, uint64_t off)
 {
     uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
     switch (gc_space(gc, block)) {
-    case GC_YOUNG: return gc_bit(gc_block(gc, block)->mark, trace_granule(off));
+    case GC_YOUNG: return GC_BIT(gc_block(gc, block), mark, trace_granule(off));
     case GC_OLD:
     case GC_EVAC:
-    case GC_LARGE: return !gc->judging || gc_bit(gc_block(gc, block)->mark, trace_granule(off));
+    case GC_LARGE: return !gc->judging || GC_BIT(gc_block(gc, block), mark, trace_granule(off));
     default:       return true;
     }
 }
@@ -285,11 +285,11 @@ static inline void mark(struct gc_tracer *tracer, uint64_t off)
 {
     struct gc_block *side = gc_block(tracer->gc, (uint32_t)(off >> MM_BLOCK_SHIFT));
     uint32_t granule = trace_granule(off);
-    if (!bit_read(tracer->parallel, side->start, granule) || bit_claim(tracer->parallel, side->mark, granule))
+    if (!bit_read(tracer->parallel, GC_WORD(side, start, granule), granule) || bit_claim(tracer->parallel, GC_WORD(side, mark, granule), granule))
         return;
     if (tracer->gc->ephemerons_wait)
         weak_on_alive(tracer, off);
-    if (gc_bit(side->leaf, granule)) {                          /* none of large objects */
+    if (GC_BIT(side, leaf, granule)) {                          /* none of large objects */
         uint64_t extent = (uint64_t)old_granules(side, granule) * MM_GRANULE_BYTES;
         bytes_add(tracer->parallel, &side->live_bytes, extent);
         tracer->marked_objects++;
@@ -311,10 +311,7 @@ static inline void mark_soon(struct gc_tracer *tracer, uint64_t off)
 {
     const struct gc_block *side = &tracer->side[off >> MM_BLOCK_SHIFT];
     uint32_t word = trace_granule(off) / 64;
-    __builtin_prefetch(&side->start[word]);
-    __builtin_prefetch(&side->mark[word], 1);
-    __builtin_prefetch(&side->leaf[word]);
-    __builtin_prefetch(&side->end[word]);
+    __builtin_prefetch(&side->bits[word], 1);
     __builtin_prefetch(&side->live_bytes, 1);
     uint64_t *place = &tracer->seen[(tracer->seen_head + tracer->seen_count) % GC_QUEUE];
     if (tracer->seen_count == GC_QUEUE) {
@@ -336,7 +333,7 @@ bool trace_mark_alone(struct gc_tracer *tracer, uint64_t off)
 {
     uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
     struct gc_block *side = gc_block(tracer->gc, block);
-    if (bit_claim(tracer->parallel, side->mark, trace_granule(off)))
+    if (bit_claim(tracer->parallel, GC_WORD(side, mark, trace_granule(off)), trace_granule(off)))
         return false;
     uint64_t extent = mm_object_extent(mm_header_bytes(trace_header(tracer->gc, off)));
     if (gc_space(tracer->gc, block) != GC_LARGE)
@@ -485,7 +482,7 @@ static void weak_later(struct gc_tracer *tracer, uint64_t off, bool weak, uint64
 {
     struct gc_stack *later = weak ? &tracer->weak : &tracer->ephemerons;
     bool whole = from == 0 && to == UINT64_MAX, fine;
-    if (!weak && !whole && bit_claim(tracer->parallel, gc_block(tracer->gc, (uint32_t)(off >> MM_BLOCK_SHIFT))->done, trace_granule(off)))
+    if (!weak && !whole && bit_claim(tracer->parallel, &gc_block(tracer->gc, (uint32_t)(off >> MM_BLOCK_SHIFT))->done[trace_granule(off) / 64], trace_granule(off)))
         return;
     fine = stack_push_grow(later, off);
     if (weak && !whole)
@@ -733,7 +730,7 @@ static void rescan(struct gc_tracer *tracer)
             continue;
         side->flags &= (uint8_t)~GC_RESCAN;
         for (uint32_t w = 0; w < GC_BLOCK_GRANULES / 64; w++)
-            for (uint64_t bits = side->mark[w]; bits; bits &= bits - 1) {
+            for (uint64_t bits = side->bits[w].mark; bits; bits &= bits - 1) {
                 marked_scan(tracer, gc_off(b) + (w * 64 + (uint32_t)__builtin_ctzll(bits)) * MM_GRANULE_BYTES);
                 while (drain_some(tracer))
                     ;

@@ -43,8 +43,11 @@ static bool first_time(struct verify *v, uint64_t off)
 
 static bool ends_with(const struct gc_block *side, uint32_t granule, uint64_t extent)
 {
-    uint32_t last = granule + (uint32_t)(extent / MM_GRANULE_BYTES) - 1, from, to;
-    return last < GC_BLOCK_GRANULES && gc_bits_run(side->end, granule, &from, &to) && from == last;
+    uint32_t last = granule + (uint32_t)(extent / MM_GRANULE_BYTES) - 1;
+    for (uint32_t g = granule; g < last && g < GC_BLOCK_GRANULES; g++)
+        if (GC_BIT(side, end, g))
+            return false;
+    return last < GC_BLOCK_GRANULES && GC_BIT(side, end, last);
 }
 
 /* Between two starts lies one end, and between two ends one start. */
@@ -52,9 +55,10 @@ static bool ends_pair(const struct gc_block *side)
 {
     bool open = false;
     for (uint32_t g = 0; g < GC_BLOCK_GRANULES; g++) {
-        if (gc_bit(side->start, g) == open && (open || gc_bit(side->end, g)))
+        bool starts = GC_BIT(side, start, g), ends = GC_BIT(side, end, g);
+        if (starts == open && (open || ends))
             return false;
-        open = (open || gc_bit(side->start, g)) && !gc_bit(side->end, g);
+        open = (open || starts) && !ends;
     }
     return !open;
 }
@@ -72,7 +76,7 @@ static void object_check(struct verify *v, uint64_t off)
     uint64_t word0 = trace_header(gc, off);
     if (space == GC_TO)
         found(v, "a survivor block is still to-space", off);
-    else if (!gc_bit(gc_starts(gc_block(gc, block)), trace_granule(off)))
+    else if (!gc_starts_at(gc_block(gc, block), trace_granule(off)))
         found(v, "a reachable reference leads to a place where no object starts", off);
     else if (!trace_header_sane(gc, off, word0))
         found(v, "a reachable object has no sane header", off);

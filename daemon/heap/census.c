@@ -130,13 +130,12 @@ static uint64_t nursery_used(const struct heap *heap, uint32_t block)
 /* A block of survivors is filled from its start: up to the end of the last one. */
 static uint64_t survivor_used(const struct heap *heap, uint32_t block)
 {
-    const uint64_t *starts = gc_block(heap->gc, block)->start;
-    for (uint32_t i = GC_BLOCK_GRANULES / 64; i-- > 0;)
-        if (starts[i]) {
-            uint64_t last = (i * 64u + 63u - (unsigned)__builtin_clzll(starts[i])) * MM_GRANULE_BYTES;
-            return last + extent_at(heap, gc_off(block) + last, MM_BLOCK_BYTES - last);
-        }
-    return 0;
+    const struct gc_block *side = gc_block(heap->gc, block);
+    uint32_t granule = GC_BLOCK_GRANULES - 1;
+    if (!GC_BIT(side, start, granule) && !gc_start_before(side, false, granule, &granule))
+        return 0;
+    uint64_t last = granule * MM_GRANULE_BYTES;
+    return last + extent_at(heap, gc_off(block) + last, MM_BLOCK_BYTES - last);
 }
 
 /* Of objects, as the last marking found and what came since. */
@@ -254,10 +253,10 @@ static void next_by_bits(struct census *census)
     const struct heap *heap = census->heap;
     uint32_t block = census->by_bits - 1, word = census->granule / 64;
     const struct gc_block *side = gc_block(heap->gc, block);
-    const uint64_t *starts = gc_starts(side);
-    uint64_t bits = word < GC_BLOCK_GRANULES / 64 ? starts[word] & UINT64_MAX << (census->granule % 64) : 0;
+    bool by_marks = gc_by_marks(side);
+    uint64_t bits = word < GC_BLOCK_GRANULES / 64 ? gc_starts(side, by_marks, word) & UINT64_MAX << (census->granule % 64) : 0;
     while (!bits && ++word < GC_BLOCK_GRANULES / 64)
-        bits = starts[word];
+        bits = gc_starts(side, by_marks, word);
     if (!bits) {
         census->by_bits = 0;
         if (side->flags & GC_GRANTED)

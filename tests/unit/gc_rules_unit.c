@@ -132,8 +132,8 @@ static void r3_the_end_of_a_block_is_not_the_start_of_the_next(void **state)
         if (sim.gc->grant[i].block == second)
             gc_bits_clear(sim.gc->grant[i].holes, 0, TAKEN);
     for (uint32_t granule = 0; granule < TAKEN; granule += 2) {
-        gc_bit_set(gc_block(sim.gc, second)->start, granule);
-        gc_bit_set(gc_block(sim.gc, second)->end, granule + 1);
+        GC_BIT_SET(gc_block(sim.gc, second), start, granule);
+        GC_BIT_SET(gc_block(sim.gc, second), end, granule + 1);
     }
     me->old.cursor = me->old.limit = first + MM_BLOCK_BYTES;    /* ... and it had filled the first block last */
     collect(MORPH_COLLECT_MINOR);

@@ -279,6 +279,6 @@ static inline void sim_close(void)
 static inline uint64_t sim_off(const void *object) { return (uint64_t)((const char *)object - sim.heap->view.base) - MM_HEADER_BYTES; }
 static inline uint32_t sim_block(const void *object) { return (uint32_t)(sim_off(object) >> MM_BLOCK_SHIFT); }
 static inline enum gc_space sim_space(const void *object) { return (enum gc_space)sim.gc->space[sim_block(object)]; }
-static inline bool sim_starts(const void *object) { return gc_bit(gc_starts(gc_block(sim.gc, sim_block(object))), trace_granule(sim_off(object))); }
+static inline bool sim_starts(const void *object) { return gc_starts_at(gc_block(sim.gc, sim_block(object)), trace_granule(sim_off(object))); }
 
 #endif

@@ -158,8 +158,8 @@ static void addresses_are_judged(void **state)
 static void object_note(uint64_t off, uint32_t extent)
 {
     struct gc_block *side = gc_block(sim.gc, (uint32_t)(off >> MM_BLOCK_SHIFT));
-    gc_bit_set(side->start, trace_granule(off));
-    gc_bit_set(side->end, trace_granule(off + extent - MM_GRANULE_BYTES));
+    GC_BIT_SET(side, start, trace_granule(off));
+    GC_BIT_SET(side, end, trace_granule(off + extent - MM_GRANULE_BYTES));
 }
 
 /* What a region did not use is free again; a block's holes are filled one after the other. */

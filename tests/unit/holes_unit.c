@@ -31,8 +31,8 @@ static void block_draw(struct test_random *random, uint64_t most, uint64_t gap_o
 static void side_note(struct gc_block *side, const struct block *block)
 {
     for (uint32_t i = 0; i < block->count; i++) {
-        gc_bit_set(side->start, block->from[i]);
-        gc_bit_set(side->end, block->to[i] - 1u);
+        GC_BIT_SET(side, start, block->from[i]);
+        GC_BIT_SET(side, end, block->to[i] - 1u);
     }
 }
 
@@ -124,7 +124,7 @@ static void sweeping_leaves_what_is_marked(void **state)
             gone[i] = test_random_below(&random, 10) < share;
             if (gone[i])
                 continue;
-            gc_bit_set(side->mark, block.from[i]);
+            GC_BIT_SET(side, mark, block.from[i]);
             side->live_bytes += (uint32_t)(block.to[i] - block.from[i]) * MM_GRANULE_BYTES;
             live++;
         }
