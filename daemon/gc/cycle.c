@@ -711,8 +711,7 @@ static bool step_finish(struct gc *gc)
         compact_settle(gc);
     }
     marking_settle(gc);
-    if (gc->receipt.kind != MM_COLLECT_MINOR)
-        pretenure_marking_ended(gc);
+    pretenure_pause_ends(gc);
     if (CONFIG(verify) != VERIFY_OFF)
         verify_heap(gc);
     adapt_age(gc);

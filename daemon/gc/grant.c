@@ -216,8 +216,8 @@ static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cel
     }
     if (mark_assist(gc) || major_due(gc, slot, 0))
         return HEAP_LATER_WORK;
-    if (pretenure_due(gc))
-        pretenure_probation(gc);
+    if (pretenure_due(gc) && !pretenure_begin(gc))
+        return HEAP_LATER_WORK;
     int r = old_take(gc, slot, bytes, ret_cell);
     if (r == 0 || (r != -MORPH_ENOMEM && r != -MORPH_EBUDGET))
         return r;

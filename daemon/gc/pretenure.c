@@ -5,9 +5,9 @@
  * their claim bits say which of them were carried out. (Of blocks that are promoted in place, two a collection, in the pause.) A type of which 80 % survived, over a mebibyte allocated, in five collections in a
  * row, is pretenured. After 4 MiB of pretenured memory every type goes through the nursery again until it has been measured anew; while that
  * confirms them the 4 MiB double, up to 1024. (A program that is just building something looks like one where nothing dies.)
- * Where nothing at all is young a nursery is dear: the pause that collects it must look at every card that changed since there was one. So types that
- * have been confirmed for long wait for the end of a marking, which forgets those cards; the nursery that follows is short, all of it is measured in the
- * pause that collects it, and what survives is old at once.
+ * Where nothing at all is young a nursery is dear: the pause that collects it must look at every card that changed since there was one. So there probation
+ * begins in a pause, which forgets those cards. Types that have been confirmed for long wait for the end of a marking; the nursery that follows is short, all of it
+ * is measured in the pause that collects it, and what survives is old at once.
  * Touches client memory: inside a guard. The heap's worker. */
 #include "daemon/gc/trace.h"
 #include "daemon/log.h"
@@ -72,7 +72,7 @@ bool pretenure_step(struct gc *gc)
     return true;
 }
 
-void pretenure_probation(struct gc *gc)
+static void probation(struct gc *gc)
 {
     gc->pretenured_bytes = 0;
     for (uint32_t id = MM_TYPE_RAW; id < gc->type_count; id++)
@@ -88,19 +88,29 @@ static bool probation_due(const struct gc *gc)
     return !gc->fixed && gc->pretenured_bytes >= gc->probation_bytes && gc_room_blocks(gc) >= gc_nursery_blocks(gc);
 }
 
-bool pretenure_due(const struct gc *gc)
+static bool long_confirmed(const struct gc *gc) { return gc->probation_bytes > LONG_CONFIRMED; }
+
+bool pretenure_due(const struct gc *gc) { return !long_confirmed(gc) && gc->mark_state == MARK_NONE && probation_due(gc); }
+
+bool pretenure_begin(struct gc *gc)
 {
-    return gc->probation_bytes <= LONG_CONFIRMED && gc->mark_state == MARK_NONE && probation_due(gc);
+    if (gc->young_count == 0) {
+        gc_request(gc, MM_COLLECT_MINOR, RECEIPT_NURSERY);
+        return false;
+    }
+    probation(gc);
+    return true;
 }
 
-void pretenure_marking_ended(struct gc *gc)
+void pretenure_pause_ends(struct gc *gc)
 {
-    if (gc->probation_bytes <= LONG_CONFIRMED || !probation_due(gc))
+    bool marked = gc->receipt.kind != MM_COLLECT_MINOR;
+    if (gc->mark_state != MARK_NONE || !probation_due(gc) || (long_confirmed(gc) && !marked))
         return;
-    pretenure_probation(gc);
-    gc->probe = gc->young_count == 0;
-    if (gc->probe) {                    /* no card leads to anything */
-        remset_drain(gc);
-        remset_forget(gc);
-    }
+    probation(gc);
+    if (gc->young_count)
+        return;
+    remset_drain(gc);                   /* no card leads to anything */
+    remset_forget(gc);
+    gc->probe = long_confirmed(gc);
 }

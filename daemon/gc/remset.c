@@ -195,12 +195,10 @@ void remset_forget(struct gc *gc)
         uint32_t chunk = gc->dirty_chunk[i];
         gc->chunk_dirty[chunk] = 0;
         for (uint32_t block = chunk * MM_CHUNK_BLOCKS; block < (chunk + 1) * MM_CHUNK_BLOCKS; block++)
-            for (uint32_t card = 0; card < GC_BLOCK_CARDS; card++)
-                if (gc_bit(gc_block(gc, block)->carry, card)) {
-                    gc_bit_clear(gc_block(gc, block)->carry, card);
+            for (uint32_t w = 0; w < GC_BLOCK_CARDS / 64; w++)
+                for (uint64_t *carried = &gc_block(gc, block)->carry[w]; *carried; *carried &= *carried - 1)
                     if (space_is_old(gc, block))
-                        mm_store_relaxed(&cards(gc)[(uint64_t)block * GC_BLOCK_CARDS + card], (uint8_t)MM_CARD_CLEAN);
-                }
+                        mm_store_relaxed(&cards(gc)[(uint64_t)block * GC_BLOCK_CARDS + w * 64 + (unsigned)__builtin_ctzll(*carried)], (uint8_t)MM_CARD_CLEAN);
     }
     gc->dirty_chunks = 0;
 }

@@ -218,8 +218,8 @@ void reclaim_free_block(struct gc *gc, uint32_t block);
 void pretenure_look(struct gc *gc, uint32_t block);      /* counts, by type, what was born in a nursery block and what survived of it */
 bool pretenure_step(struct gc *gc);             /* samples one block; false: none left */
 bool pretenure_due(const struct gc *gc);        /* are types to be put on probation by the next request for old memory? */
-void pretenure_probation(struct gc *gc);        /* every pretenured type is young again, until it is measured anew */
-void pretenure_marking_ended(struct gc *gc);    /* in the pause, when all is settled */
+bool pretenure_begin(struct gc *gc);            /* every pretenured type is young again, until it is measured anew; false: a pause that was asked for will do it */
+void pretenure_pause_ends(struct gc *gc);       /* when all is settled */
 void verify_heap(struct gc *gc);
 void trace_types_refresh(struct gc *gc);
 
