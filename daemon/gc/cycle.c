@@ -16,6 +16,7 @@
 #include "daemon/os/os.h"
 
 #define SLICE_NS          200000ull
+#define WALK_SLICE_NS     25000ull
 #define PUT_OFF_WAIT_NS   10000000ull       /* between a put-off collection and the next try */
 #define COMPACT_ROUNDS    8u
 #define COMPACT_SLACK     (1u << 20)        /* bytes of blocks that are half full because they were the last ones */
@@ -772,7 +773,12 @@ static bool warm_step(struct gc *gc)
     return true;
 }
 
-bool gc_background_step(struct gc *gc) { return holes_ahead(gc) || gc_leftover_step(gc) || warm_step(gc) || mark_step(gc); }
+/* Marking has every other turn: threads may fill blocks faster than they are walked. */
+bool gc_background_step(struct gc *gc)
+{
+    gc->mark_turn = !gc->mark_turn;
+    return (gc->mark_turn && mark_step(gc)) || holes_ahead(gc, WALK_SLICE_NS) || gc_leftover_step(gc) || warm_step(gc) || mark_step(gc);
+}
 
 uint64_t gc_due_ns(const struct gc *gc)
 {

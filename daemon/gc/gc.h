@@ -291,6 +291,7 @@ struct gc {
     enum receipt_reason mark_reason;
     struct gc_tracer marker;
     uint64_t  mark_began_ns, mark_ns, mark_slices, assist_ns;
+    bool      mark_turn;                /* the next background step is the marking's */
     uint64_t  mark_expected_bytes;      /* to be marked, by the last marking */
     uint64_t  mark_room_blocks;         /* that could still be granted, or promoted into, when it began */
     uint64_t  mark_used_blocks;         /* of that room, by the last one from its beginning to its end; and what would have been, had no thread waited */

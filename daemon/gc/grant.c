@@ -77,7 +77,7 @@ bool gc_at_limit(struct gc *gc, uint32_t slot)
     for (unsigned i = 0; i < 64 && gc_leftover_step(gc); i++)
         reclaimed = true;
     gc->walk_ahead = true;                      /* whoever waits here has left the block that it was in */
-    while (holes_ahead(gc))
+    while (holes_ahead(gc, 0))
         reclaimed = true;
     if (reclaimed || mark_step(gc) || gc->mark_state == MARK_DONE)
         return true;
@@ -230,7 +230,7 @@ static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cel
 static bool old_ahead(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)
 {
     bool due = gc->mark_state == MARK_NONE && gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT >= gc->start_blocks;
-    return !due && !pretenure_due(gc) && !mark_behind(gc) && old_take(gc, slot, bytes, ret_cell) == 0;
+    return !due && !pretenure_due(gc) && !mark_behind(gc) && !holes_behind(gc) && old_take(gc, slot, bytes, ret_cell) == 0;
 }
 
 bool gc_grant_ahead(struct gc *gc, uint32_t slot, uint32_t kind, uint32_t bytes, struct mm_cell *ret_cell)

@@ -11,8 +11,11 @@
 #include <string.h>
 
 #include "daemon/gc/trace.h"
+#include "daemon/os/os.h"
 
 #define HOLE_LEAST_BYTES  32u           /* no object with a payload is shorter */
+#define UNWALKED_MOST     64u           /* blocks that have been left and not been walked: a pause walks them in a millisecond or two; */
+#define UNWALKED_SLOT     16u           /* and a thread is in some, and has others in its ring */
 #define HOLE_FETCH_BYTES  512u          /* ahead of a walk from header to header: it waits for nothing else */
 
 /* ---- Lending ---- */
@@ -320,15 +323,19 @@ static void grant_settle(struct gc *gc, uint32_t index)
         grant->odd = true;
         return;
     }
-    if (!gc->fixed)
+    if (gc->young_count || gc->recording)       /* else nobody wants to hear: what is young later is stored later */
         grant_each(gc, grant, object_hear);
     grant_end(gc, index);
 }
 
-bool holes_ahead(struct gc *gc)
+bool holes_behind(const struct gc *gc)
 {
-    if (!gc->walk_ahead)
-        return false;
+    return gc->walk_ahead && gc->grants > UNWALKED_MOST + mm_load_relaxed(&gc->heap->control->slots_high) * UNWALKED_SLOT;
+}
+
+/* One block that has been left. */
+static bool one_ahead(struct gc *gc)
+{
     for (uint32_t i = 0; i < gc->grants; i++)
         if (left(gc, &gc->grant[i])) {
             grant_settle(gc, i);
@@ -336,4 +343,18 @@ bool holes_ahead(struct gc *gc)
         }
     gc->walk_ahead = false;                     /* until another is granted */
     return false;
+}
+
+bool holes_ahead(struct gc *gc, uint64_t slice_ns)
+{
+    if (!gc->walk_ahead)
+        return false;
+    uint64_t until = os.now_ns() + slice_ns;
+    bool any = false;
+    while (one_ahead(gc)) {
+        any = true;
+        if (os.now_ns() >= until)
+            break;
+    }
+    return any;
 }

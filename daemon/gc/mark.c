@@ -220,12 +220,13 @@ bool mark_behind(const struct gc *gc)
 
 bool mark_assist(struct gc *gc)
 {
-    if (!mark_behind(gc))
+    bool behind = mark_behind(gc);
+    if (!behind && !holes_behind(gc))
         return false;
     uint64_t began = os.now_ns();
-    while (holes_ahead(gc) && os.now_ns() < began + MARK_SLICE_NS)      /* what is left in blocks that were filled is room */
-        ;
-    (void)slice(gc, ASSIST_SLICE_NS);
+    bool walked = holes_ahead(gc, ASSIST_SLICE_NS);             /* what is left in blocks that were filled is room */
+    if (behind)
+        (void)slice(gc, ASSIST_SLICE_NS);
     gc->assist_ns += os.now_ns() - began;
-    return true;
+    return behind || walked;
 }

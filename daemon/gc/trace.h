@@ -185,7 +185,9 @@ uint32_t holes_find(const struct gc_block *side, uint64_t *ret_holes);
 void holes_walk(struct gc *gc);                 /* in a pause: start bits for what is new (R3), */
 void holes_trace(struct gc *gc);                /* its references, */
 void holes_end(struct gc *gc);                  /* and blocks that nobody fills any more */
-bool holes_ahead(struct gc *gc);                /* outside of pauses: all three, for one block that its thread has left; false: there is none */
+/* Outside of pauses: all three, for blocks that their threads have left, at least one; false: there is none. */
+bool holes_ahead(struct gc *gc, uint64_t slice_ns);
+bool holes_behind(const struct gc *gc);         /* do threads fill blocks faster than they are walked? */
 
 /* ---- roots.c, remset.c, weak.c, reclaim.c, handshake.c, pretenure.c, verify.c: what cycle.c calls, in this order ---- */
 bool handshake_begin(struct gc *gc);            /* asks all threads to stop */
