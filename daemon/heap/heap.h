@@ -53,6 +53,7 @@ struct slot_end {
     uint32_t ladder;            /* collected heaps: what has been tried for the present request (gc/grant.c) */
     uint32_t stressed;          /* the request that the stress option has collected for */
     uint32_t request_now;       /* the request that is being answered */
+    uint64_t request_ns;        /* when it was first seen */
     uint64_t begun_seq;         /* of the latest old block that its thread was seen to have come to (gc/holes.c) */
     uint32_t ahead_kind;        /* collected heaps: what is worth granting ahead after its last request, enum mm_grant; 0: nothing */
     uint32_t ahead_bytes;       /* and in a row */

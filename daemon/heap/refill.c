@@ -5,6 +5,7 @@
 
 #include "client/include/morphmem/error.h"
 #include "daemon/gc/gc.h"
+#include "daemon/log.h"
 #include "daemon/os/os.h"
 #include "shm/park.h"
 #include "shm/ring.h"
@@ -12,6 +13,7 @@
 #define DEPTH_MAX          4u           /* cells granted ahead, of up to a chunk each */
 #define OBJECTS_AHEAD      8u           /* blocks that wait in the ring of a thread that allocates objects, at most; */
 #define AHEAD_SHARE        64u          /* and of the heap's bound, one in so many */
+#define LONG_WAIT_NS       1000000ull   /* a request that was not answered for so long is noted in the log */
 #define DRAINED_FAST_NS    200000ull
 #define DRAINED_SLOW_NS    20000000ull
 
@@ -57,6 +59,17 @@ static int serve_request(struct heap *heap, uint32_t index, uint32_t kind, uint3
     return r;
 }
 
+/* A thread that waited for long, and what for. */
+static void wait_note(const struct heap *heap, uint32_t index, const struct slot_end *end, uint32_t kind, uint32_t min)
+{
+    uint64_t waited = os.now_ns() - end->request_ns;
+    if (waited < LONG_WAIT_NS)
+        return;
+    log_debug("heap", "waited heap=%llu slot=%u waited_us=%llu kind=%u min=%u left_blocks=%llu marking=%u collections=%llu", (unsigned long long)heap->id, index,
+              (unsigned long long)waited / 1000, kind, min, (unsigned long long)(heap->gc ? gc_room_blocks(heap->gc) : heap_limit_left(heap)),
+              heap->gc && heap->gc->mark_state != MARK_NONE, (unsigned long long)(heap->gc ? heap->gc->cycles : 0));
+}
+
 /* The thread's request, if there is a new one. */
 static bool answer_request(struct heap *heap, uint32_t index, struct mm_slot *slot, struct slot_end *end)
 {
@@ -66,7 +79,10 @@ static bool answer_request(struct heap *heap, uint32_t index, struct mm_slot *sl
     uint32_t kind = mm_load_relaxed(&slot->request_kind), want = mm_load_relaxed(&slot->request_blocks);
     uint32_t min = mm_load_relaxed(&slot->request_min);
     struct mm_cell cell = { .kind = MM_GRANT_RUN };
-    end->request_now = seq;
+    if (seq != end->request_now) {
+        end->request_now = seq;
+        end->request_ns = os.now_ns();
+    }
     heap->asking = true;
     int r = serve_request(heap, index, kind, want, min, &cell);
     heap->asking = false;
@@ -79,6 +95,8 @@ static bool answer_request(struct heap *heap, uint32_t index, struct mm_slot *sl
         end->ladder = 0;
         mm_store_relaxed(&heap->refusals, heap->refusals + 1);
     }
+    if (kind != MM_REQUEST_COLLECT)
+        wait_note(heap, index, end, kind, min);
     balance_answered(heap);
     cell.seq = seq;
     end->request_seen = seq;
