@@ -308,6 +308,7 @@ struct gc {
     uint32_t  sample[GC_SAMPLES];       /* emptied nursery blocks still to be looked at by pretenure.c */
     uint32_t  samples, sample_turn;
     uint64_t  pretenured_bytes, probation_bytes;        /* granted since the last probation, and how many start the next one */
+    uint32_t  pretenured_types;
     bool      probe, probing;           /* types are on probation and nothing else is young: the next nursery is short; the collection of that one */
     uint32_t  pretenure_version;
 

@@ -22,6 +22,7 @@ static void type_set(struct gc *gc, uint32_t type, bool on)
 {
     struct mm_control *control = gc->heap->control;
     uint64_t *word = &mm_control_pretenure(control, gc->heap->slot_count, gc->heap->space_count)[type / 64], bit = (uint64_t)1 << (type % 64);
+    gc->pretenured_types += on ? 1u : -1u;
     gc->type[type].pretenured = on;
     log_debug("gc", "pretenure heap=%llu type=%u on=%u", (unsigned long long)gc->heap->id, type, on);
     mm_store_relaxed(word, on ? mm_load_relaxed(word) | bit : mm_load_relaxed(word) & ~bit);
@@ -85,12 +86,13 @@ static void probation(struct gc *gc)
 /* Not when there is no room for a nursery: whoever came to it would wait. */
 static bool probation_due(const struct gc *gc)
 {
-    return !gc->fixed && gc->pretenured_bytes >= gc->probation_bytes && gc_room_blocks(gc) >= gc_nursery_blocks(gc);
+    return gc->pretenured_types && gc->pretenured_bytes >= gc->probation_bytes && gc_room_blocks(gc) >= gc_nursery_blocks(gc);
 }
 
 static bool long_confirmed(const struct gc *gc) { return gc->probation_bytes > LONG_CONFIRMED; }
 
-bool pretenure_due(const struct gc *gc) { return !long_confirmed(gc) && gc->mark_state == MARK_NONE && probation_due(gc); }
+/* Not while some thread does not stop: old memory need not wait for it. */
+bool pretenure_due(const struct gc *gc) { return !long_confirmed(gc) && gc->mark_state == MARK_NONE && !gc->put_offs && probation_due(gc); }
 
 bool pretenure_begin(struct gc *gc)
 {

@@ -397,6 +397,47 @@ static void stress_answers_every_kind_of_request(void **state)
     sim_close();
 }
 
+/* Types are to be put on probation, which takes a pause where nothing is young. A thread that does not stop puts that off, and old memory is granted all the
+ * same; when it stops the probation begins. */
+static void old_memory_does_not_wait_for_a_probation(void **state)
+{
+    morph_thread *me, *other;
+    morph_type type;
+    sim_open(&small);
+    config.stop_deadline = 5;
+    sim.tick_ns = MS / 10;
+    assert_int_equal(morph_type_register(sim.client, &(morph_type_spec){ .name = "t", .bytes = 48 }, &type), 0);
+    assert_int_equal(morph_thread_attach(sim.client, &me), 0);
+    assert_non_null(morph_new_hint(me, type, MORPH_HINT_LONG));        /* types are read when something is granted */
+    assert_int_equal(morph_collect(me, MORPH_COLLECT_MINOR), 0);
+    uint32_t id = mm_header_type(type->header);
+    assert_in_range(id, 1, sim.gc->type_count - 1);
+    sim.gc->type[id].pretenured = true;
+    sim.gc->pretenured_types = 1;
+    sim.gc->pretenured_bytes = GC_PROBATION_LEAST;
+    assert_int_equal(morph_thread_attach(sim.client, &other), 0);      /* runs, and looks at nothing */
+    for (unsigned i = 0; i < 4 * MM_BLOCK_BYTES / 64; i++)
+        assert_non_null(morph_new_hint(me, type, MORPH_HINT_LONG));
+    assert_true(sim.gc->put_offs > 0);
+    assert_true(sim.gc->type[id].pretenured);
+    morph_native_enter(other);
+    for (unsigned i = 0; i < 100 && sim.gc->type[id].pretenured; i++) {
+        world_ns += 10 * MS;
+        (void)sim_serve();
+        morph_poll(me);
+    }
+    assert_false(sim.gc->type[id].pretenured);
+    assert_true(sim.gc->type[id].on_probation);
+    assert_int_equal(sim.gc->pretenured_types, 0);
+    assert_null(sim.lie);
+    morph_native_leave(other);
+    morph_native_enter(me);
+    assert_int_equal(morph_thread_detach(other), 0);
+    morph_native_leave(me);
+    assert_int_equal(morph_thread_detach(me), 0);
+    sim_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -416,6 +457,7 @@ int main(void)
         world_case(idle_rings_do_not_eat_the_nursery),
         world_case(young_memory_goes_round),
         world_case(stress_answers_every_kind_of_request),
+        world_case(old_memory_does_not_wait_for_a_probation),
     };
     return test_run(cases);
 }
