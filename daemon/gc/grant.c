@@ -11,9 +11,11 @@
 #include "client/include/morphmem/error.h"
 #include "daemon/config.h"
 #include "daemon/gc/trace.h"
+#include "daemon/os/os.h"
 
 #define YOUNG_CELL_BLOCKS  4u
 #define OLD_CELL_BLOCKS    4u
+#define SWEEP_SLICE_NS     100000ull
 #define IDLE_LEAST_BLOCKS  16u          /* granted since the last marking: less is not worth another */
 
 uint64_t gc_room_blocks(const struct gc *gc)
@@ -275,7 +277,17 @@ static int large_grant(struct gc *gc, uint32_t slot, uint32_t blocks, struct mm_
 
 /* ---- Requests ---- */
 
-/* morph_collect(): answered when a collection that began after the request has ended. */
+/* Sweeps for a while; false: nothing is left. */
+static bool sweep_some(struct gc *gc)
+{
+    uint64_t until = os.now_ns() + SWEEP_SLICE_NS;
+    while (reclaim_sweep_step(gc))
+        if (os.now_ns() >= until)
+            return true;
+    return false;
+}
+
+/* morph_collect(): answered when a collection that began after the request has ended, and what it found dead is free. */
 static int collect(struct gc *gc, uint32_t slot, uint32_t kind)
 {
     struct slot_end *end = &gc->heap->slot[slot];
@@ -291,6 +303,8 @@ static int collect(struct gc *gc, uint32_t slot, uint32_t kind)
         return HEAP_LATER_WORK;
     }
     if (gc->phase != GC_IDLE || gc->ended < end->collecting || (gc->wanted && !gc->receipt.put_off))
+        return HEAP_LATER_WORK;
+    if (kind != MM_COLLECT_MINOR && sweep_some(gc))
         return HEAP_LATER_WORK;
     end->collecting = 0;
     return gc->roots_do_not_fit ? -MORPH_EROOTS : gc->receipt.put_off ? -MORPH_EPUTOFF : 0;

@@ -492,7 +492,6 @@ static double packed_ratio(uint64_t live_bytes, double *ret_ms)
     uint64_t start_ns = clock_ns();
     check(morph_collect(thread, MORPH_COLLECT_COMPACT));
     *ret_ms = (double)(clock_ns() - start_ns) / 1e6;
-    check(morph_collect(thread, MORPH_COLLECT_MINOR));         /* what is left to be swept is swept before */
     check(morph_heap_stats_get(heap, &stats));
     return (double)stats.granted_bytes / (double)live_bytes;
 }
