@@ -7,15 +7,9 @@
  * Chance alone seldom leads to where this is hard: to holes that are full to the last byte, whose threads then make longer objects only, collection after
  * collection. So most sizes divide the holes, and a thread whose first cursor is at its limit often rests for a few collections and then does just that.
  * A seed that fails is printed, and MORPH_TEST_SEED runs it alone. MORPH_SIM_SEEDS: how many; 100 if it is not set, 10 under sanitizers. */
-#include <stdio.h>
-#include <ucontext.h>
-
 #include "shm/hole.h"
-#include "tests/lib/random.h"
 #include "tests/unit/gc_sim.h"
 
-#define FIBERS        4
-#define STACK_BYTES   (256 * KIB)
 #define KEPT          64
 #define FRESH         0                 /* of those, the one that its thread has in a register */
 #define NODE_BYTES    32u
@@ -36,62 +30,18 @@ struct runner {
     unsigned      objects;              /* to be made yet */
 };
 
+#include "tests/unit/gc_fibers.h"
+
 static struct {
-    struct test_random random;
     morph_type any, node;
     uint64_t   ids, collections, put_offs, rests, refusals;
     unsigned   quantum;                 /* what extents are a multiple of */
     unsigned   stops_factor;            /* stops are so many times as frequent */
     unsigned   long_one_in;             /* of the longer ones */
     bool       rests_when_full;
-    char       failure[512];
 } w;
 
-static uint64_t below(uint64_t bound) { return test_random_below(&w.random, bound); }
-static bool one_in(uint64_t n) { return below(n) == 0; }
 static bool percent(unsigned n) { return below(100) < n; }
-
-/* ---- Fibers ---- */
-
-static struct fiber {
-    ucontext_t    context;
-    char         *stack;
-    struct runner runner;
-    bool          alive;
-    uint32_t     *word, seen;           /* it waits while the word is this; NULL: it does not */
-} fiber[FIBERS], *current;
-static ucontext_t scheduler;
-
-static void yield(void)
-{
-    if (current)
-        swapcontext(&current->context, &scheduler);
-}
-
-static void yield_sometimes(void)
-{
-    if (one_in(3))
-        yield();
-}
-
-static void wait_for(uint32_t *word, uint32_t seen)
-{
-    current->word = word;
-    current->seen = seen;
-    yield();
-    current->word = NULL;
-}
-
-/* Notes the first thing that is wrong, and never goes on in a fiber. */
-static void failed(const char *what, int line, uint64_t id)
-{
-    if (!w.failure[0])
-        snprintf(w.failure, sizeof w.failure, "line %d: %s (object %llu, cycle %llu)", line, what, (unsigned long long)id, (unsigned long long)sim.gc->cycles);
-    while (current)
-        yield();
-}
-#define must(condition) do { if (!(condition)) failed(#condition, __LINE__, 0); } while (0)
-#define must_of(kept, condition) do { if (!(condition)) failed(#condition, __LINE__, (kept)->id); } while (0)
 
 /* The thread is in the program, where others may come in between, and where the signal stops it: on_stop() in client/fixed.c. */
 static void stop_point(const struct runner *r)
@@ -355,48 +305,13 @@ static void all_gone(void)
 
 /* ---- One seed ---- */
 
-static __attribute__((noinline)) void context_make(struct fiber *f)
+/* Time goes on while nothing does. */
+static void thread_step(struct fiber *f)
 {
-    getcontext(&f->context);
-    f->context.uc_stack.ss_sp = f->stack;
-    f->context.uc_stack.ss_size = STACK_BYTES;
-    f->context.uc_link = NULL;
-    makecontext(&f->context, fiber_main, 0);
-}
-
-static void fibers_start(unsigned count)
-{
-    for (unsigned i = 0; i < FIBERS; i++) {
-        struct fiber *f = &fiber[i];
-        if (!f->stack)
-            f->stack = malloc(STACK_BYTES);
-        assert_non_null(f->stack);
-        f->alive = i < count;
-        f->word = NULL;
-        memset(&f->runner, 0, sizeof f->runner);
-        f->runner.objects = 2000 + (unsigned)below(4000);
-        context_make(f);
-    }
-}
-
-static bool fibers_alive(void)
-{
-    bool alive = false;
-    for (unsigned i = 0; i < FIBERS; i++)
-        alive = alive || fiber[i].alive;
-    return alive;
-}
-
-static void fiber_step(struct fiber *f)
-{
-    if (!f->alive || (f->word && mm_load_relaxed(f->word) == f->seen && !one_in(50))) {
-        world_ns += below(20000);
-        (void)sim_serve();
+    if (fiber_step(f, 50))
         return;
-    }
-    current = f;
-    swapcontext(&scheduler, &f->context);
-    current = NULL;
+    world_ns += below(20000);
+    (void)sim_serve();
 }
 
 static void daemon_step(void)
@@ -413,7 +328,7 @@ static void daemon_step(void)
 static void fibers_run(void)
 {
     unsigned favourite = 0, others_one_in = 4;
-    for (uint64_t step = 0; fibers_alive() && !w.failure[0] && !sim.lie; step++) {
+    for (uint64_t step = 0; fibers_alive() && !failure[0] && !sim.lie; step++) {
         if (step > 4000000)
             failed("nothing happens any more", __LINE__, 0);
         if (one_in(300)) {
@@ -422,7 +337,7 @@ static void fibers_run(void)
         }
         unsigned next = one_in(others_one_in) ? (unsigned)below(FIBERS + 2) : favourite;
         if (next < FIBERS)
-            fiber_step(&fiber[next]);
+            thread_step(&fiber[next]);
         else
             daemon_step();
         if (!gc_in_pause(sim.gc))
@@ -434,7 +349,7 @@ static void world_draw(uint64_t seed)
 {
     static const uint64_t limits[] = { MIB, 2 * MIB, 8 * MIB };
     memset(&w, 0, sizeof w);
-    w.random = (struct test_random){ seed };
+    seed_begin(seed);
     w.quantum = 16u << below(3);
     w.long_one_in = 2u << below(6);
     w.stops_factor = 1u << below(5);
@@ -452,32 +367,23 @@ static void world_draw(uint64_t seed)
 static void seed_run(uint64_t seed)
 {
     world_draw(seed);
-    sim.wait = wait_for;
-    sim.yield = yield_sometimes;
     sim.resume = look;
-    fibers_start(1 + (unsigned)below(FIBERS));
+    fibers_start(1 + (unsigned)below(FIBERS), fiber_main);
+    for (unsigned i = 0; i < FIBERS; i++)
+        fiber[i].runner.objects = 2000 + (unsigned)below(4000);
     fibers_run();
-    sim.wait = NULL;
-    sim.yield = NULL;
-    if (!w.failure[0] && !sim.lie)
+    fibers_stop();
+    if (!failure[0] && !sim.lie)
         all_gone();
-    if (w.failure[0] || sim.lie)
-        fail_msg("MORPH_TEST_SEED=%llu: %s", (unsigned long long)seed, w.failure[0] ? w.failure : sim.lie);
+    seed_check(seed);
     sim_close();
     world_settle();
 }
 
 static void what_a_thread_is_given_stays_its_own(void **state)
 {
-    const char *given = getenv("MORPH_TEST_SEED"), *count = getenv("MORPH_SIM_SEEDS");
-    uint64_t seeds = count ? strtoull(count, NULL, 0) : 100 / test_slowness(), first = 1;
+    uint64_t first, seeds = seeds_wanted(100 / test_slowness(), &first);
     uint64_t objects = 0, collections = 0, put_offs = 0, rests = 0, refusals = 0;
-    if (test_thread_sanitized())
-        test_skip("one thread, and fibers that the sanitizer does not know");
-    if (given) {
-        first = strtoull(given, NULL, 0);
-        seeds = 1;
-    }
     for (uint64_t seed = first; seed < first + seeds; seed++) {
         seed_run(seed);
         objects += w.ids;
@@ -489,10 +395,7 @@ static void what_a_thread_is_given_stays_its_own(void **state)
     print_message("%llu seeds: %llu objects, %llu of them refused; %llu collections, %llu of them put off; %llu times a thread rested with a full hole\n",
                   (unsigned long long)seeds, (unsigned long long)objects, (unsigned long long)refusals, (unsigned long long)collections,
                   (unsigned long long)put_offs, (unsigned long long)rests);
-    for (unsigned i = 0; i < FIBERS; i++) {
-        free(fiber[i].stack);
-        fiber[i].stack = NULL;
-    }
+    fibers_free();
 }
 
 int main(void)

@@ -6,14 +6,8 @@
  * has ended and nobody runs yet, model and heap are walked side by side: same shape, same contents; what is gone was unreachable; and after
  * a major collection exactly what is reachable is left.
  * A seed that fails is printed, and MORPH_TEST_SEED runs it alone. MORPH_SIM_SEEDS: how many; 2,000 if it is not set, 20 under sanitizers. */
-#include <stdio.h>
-#include <ucontext.h>
-
-#include "tests/lib/random.h"
 #include "tests/unit/gc_sim.h"
 
-#define FIBERS        4
-#define STACK_BYTES   (256 * KIB)
 #define FRAME         6                 /* references in a frame */
 #define DEPTH         5
 #define VARIABLES     4
@@ -51,10 +45,11 @@ struct runner {
     bool           visits;
 };
 
+#include "tests/unit/gc_fibers.h"
+
 struct finalizer { struct object *object; enum { REGISTERED, READY, DONE } state; };
 
 static struct {
-    struct test_random random;
     uint64_t       seed;
     struct object *objects;
     uint64_t       ids, look;
@@ -64,54 +59,7 @@ static struct {
     unsigned       finalizers, ready_count, ready_taken;
     morph_type     type[KINDS];
     uint64_t       cycles, put_offs, majors, markings, early, emptied, refusals;
-    char           failure[512];
 } w;
-
-static uint64_t below(uint64_t bound) { return test_random_below(&w.random, bound); }
-static bool one_in(uint64_t n) { return below(n) == 0; }
-
-/* ---- Fibers ---- */
-
-static struct fiber {
-    ucontext_t    context;
-    char         *stack;
-    struct runner runner;
-    bool          alive;
-    uint32_t     *word, seen;           /* it waits while the word is this; NULL: it does not */
-} fiber[FIBERS], *current;
-static ucontext_t scheduler;
-
-static void yield(void)
-{
-    if (current)
-        swapcontext(&current->context, &scheduler);
-}
-
-static void yield_sometimes(void)
-{
-    if (one_in(3))
-        yield();
-}
-
-static void wait_for(uint32_t *word, uint32_t seen)
-{
-    current->word = word;
-    current->seen = seen;
-    yield();
-    current->word = NULL;
-}
-
-/* Notes the first thing that is wrong, and never goes on in a fiber. */
-static void failed(const char *what, int line, uint64_t id)
-{
-    if (!w.failure[0])
-        snprintf(w.failure, sizeof w.failure, "line %d: %s (object %llu, cycle %llu, kind %d)", line, what, (unsigned long long)id,
-                 (unsigned long long)sim.gc->cycles, (int)sim.gc->kind);
-    while (current)
-        yield();
-}
-#define must(condition) do { if (!(condition)) failed(#condition, __LINE__, 0); } while (0)
-#define must_of(object, condition) do { if (!(condition)) failed(#condition, __LINE__, (object)->id); } while (0)
 
 /* ---- Layouts ---- */
 
@@ -304,7 +252,7 @@ static void look_at_queue(bool whole)
         }
         unsigned number = (unsigned)(finalizer - w.finalizer) + 1;
         must_of(finalizer->object, finalizer->state == REGISTERED && !is_reached(finalizer->object) && number > last);
-        if (w.failure[0])
+        if (failure[0])
             return;
         last = number;
         finalizer->state = READY;
@@ -363,12 +311,12 @@ static void object_look(struct object *object, uint64_t word, bool whole)
     object->walked = w.look;
     object->at = at;
     must_of(object, trace_off(sim.gc, word) != TRACE_NONE && sim_space(at) != GC_NOWHERE);
-    if (w.failure[0])
+    if (failure[0])
         return;
     must_of(object, morph_object_bytes(at) == object->bytes && contents(object, at, false));
     must_of(object, morph_object_word(at) == object->word);
     must_of(object, *(uint32_t *)((char *)at - 4) == object->hash);
-    if (w.failure[0])
+    if (failure[0])
         return;
     if (object->kind == EPHEMERON) {
         ephemeron_look(object, at, whole);
@@ -385,7 +333,7 @@ static void object_look(struct object *object, uint64_t word, bool whole)
 static void look(void)
 {
     bool whole = sim.gc->pause == PAUSE_WHOLE;              /* what died while a marking went on may be left */
-    if (w.failure[0] || sim.gc->lie || sim.heap->condemned)
+    if (failure[0] || sim.gc->lie || sim.heap->condemned)
         return;
     if (sim.gc->receipt.put_off) {
         w.put_offs++;
@@ -405,7 +353,7 @@ static void look(void)
         reach(w.ready[i]->object, false);
     reach_all(false);
     look_at_queue(whole);
-    if (w.failure[0])
+    if (failure[0])
         return;
     reach_all(true);
     for (uint32_t index = sim.heap->control->ready_head; index; index = handle_entry(index)->next)
@@ -413,12 +361,12 @@ static void look(void)
     for (unsigned i = 0; i < HANDLES; i++)
         if (w.handle[i].used && w.handle[i].weak)
             weak_look(&w.handle[i].object, handle_entry(w.handle[i].handle.index)->word, false, 0, whole);
-    while (todo.count && !w.failure[0]) {
+    while (todo.count && !failure[0]) {
         struct pair pair = todo.pair[--todo.count];
         object_look(pair.object, pair.word, whole);
     }
-    if (whole && config.verify == VERIFY_FULL && !w.failure[0] && sim.gc->receipt.verified_objects != reached_count) {
-        snprintf(w.failure, sizeof w.failure, "%llu objects are left of %llu that are reachable", (unsigned long long)sim.gc->receipt.verified_objects,
+    if (whole && config.verify == VERIFY_FULL && !failure[0] && sim.gc->receipt.verified_objects != reached_count) {
+        snprintf(failure, sizeof failure, "%llu objects are left of %llu that are reachable", (unsigned long long)sim.gc->receipt.verified_objects,
                  (unsigned long long)reached_count);
     }
 }
@@ -608,7 +556,7 @@ static void do_marks(struct runner *r)
         return;
     struct object *object = *place.object;
     if (one_in(2)) {
-        object->word = (uint32_t)test_random_next(&w.random);
+        object->word = (uint32_t)test_random_next(&draw);
         morph_object_set_word(*place.slot, object->word);
         return;
     }
@@ -840,34 +788,10 @@ static void fiber_main(void)
 
 /* ---- One seed ---- */
 
-static __attribute__((noinline)) void context_make(struct fiber *f)
-{
-    getcontext(&f->context);
-    f->context.uc_stack.ss_sp = f->stack;
-    f->context.uc_stack.ss_size = STACK_BYTES;
-    f->context.uc_link = NULL;
-    makecontext(&f->context, fiber_main, 0);
-}
-
-static void fibers_start(unsigned count)
-{
-    for (unsigned i = 0; i < FIBERS; i++) {
-        struct fiber *f = &fiber[i];
-        if (!f->stack)
-            f->stack = malloc(STACK_BYTES);
-        assert_non_null(f->stack);
-        f->alive = i < count;
-        f->word = NULL;
-        memset(&f->runner, 0, sizeof f->runner);
-        f->runner.operations = (unsigned)below(250) / count + 40;
-        context_make(f);
-    }
-}
-
 static void fibers_run(void)
 {
-    unsigned alive = 1, collector = 1 + (unsigned)below(4);
-    for (uint64_t step = 0; alive && !w.failure[0] && !sim.lie; step++) {
+    unsigned collector = 1 + (unsigned)below(4);
+    for (uint64_t step = 0; fibers_alive() && !failure[0] && !sim.lie; step++) {
         world_ns += below(20000);
         if (step > 2000000)
             failed("nothing happens any more", __LINE__, 0);
@@ -877,16 +801,7 @@ static void fibers_run(void)
                 (void)sim_background();
             continue;
         }
-        unsigned nth = (unsigned)below(FIBERS);
-        alive = 0;
-        for (unsigned i = 0; i < FIBERS; i++)
-            alive += fiber[i].alive;
-        struct fiber *f = &fiber[nth];
-        if (!f->alive || (f->word && mm_load_relaxed(f->word) == f->seen && !one_in(20)))
-            continue;
-        current = f;
-        swapcontext(&scheduler, &f->context);
-        current = NULL;
+        (void)fiber_step(&fiber[below(FIBERS)], 20);
     }
 }
 
@@ -906,7 +821,7 @@ static void all_gone(void)
             must(morph_unpin(r.thread, w.pin[i].at) == 0);
             w.pin[i].object = NULL;
         }
-    for (unsigned round = 0; round < 3 && !w.failure[0] && !sim.lie; round++) {
+    for (unsigned round = 0; round < 3 && !failure[0] && !sim.lie; round++) {
         must(morph_collect(r.thread, MORPH_COLLECT_MAJOR) == 0);
         take_finalizers(&r, FINALIZERS);
     }
@@ -923,7 +838,7 @@ static void seed_run(uint64_t seed)
     static const uint64_t limits[] = { MIB, 2 * MIB, 4 * MIB }, ticks[] = { 1000, 20000, 70000, 250000 };
     memset(&w, 0, sizeof w);
     w.seed = seed;
-    w.random = (struct test_random){ seed };
+    seed_begin(seed);
     config.verify = VERIFY_FULL;
     config.evacuate = 1;
     config.stress = seed % 2 ? 1 + below(4) : 0;
@@ -933,17 +848,16 @@ static void seed_run(uint64_t seed)
     sim.tick_ns = ticks[below(4)];
     sim.gc->drain_round = (uint32_t[]){ 1, 5, GC_DRAIN_ROUND }[below(3)];       /* a slow marking meets more changes */
     types_make();
-    sim.wait = wait_for;
-    sim.yield = yield_sometimes;
     sim.resume = look;
-    fibers_start(1 + (unsigned)below(FIBERS));
+    unsigned threads = 1 + (unsigned)below(FIBERS);
+    fibers_start(threads, fiber_main);
+    for (unsigned i = 0; i < FIBERS; i++)
+        fiber[i].runner.operations = (unsigned)below(250) / threads + 40;
     fibers_run();
-    sim.wait = NULL;
-    sim.yield = NULL;
-    if (!w.failure[0] && !sim.lie)
+    fibers_stop();
+    if (!failure[0] && !sim.lie)
         all_gone();
-    if (w.failure[0] || sim.lie)
-        fail_msg("MORPH_TEST_SEED=%llu: %s", (unsigned long long)seed, w.failure[0] ? w.failure : sim.lie);
+    seed_check(seed);
     for (struct object *object = w.objects, *next; object; object = next) {
         next = object->next;
         free(object);
@@ -954,15 +868,8 @@ static void seed_run(uint64_t seed)
 
 static void heap_and_model_agree_whatever_the_order(void **state)
 {
-    const char *given = getenv("MORPH_TEST_SEED"), *count = getenv("MORPH_SIM_SEEDS");
-    uint64_t seeds = count ? strtoull(count, NULL, 0) : 2000 / (test_slowness() * test_slowness()), first = 1;
+    uint64_t first, seeds = seeds_wanted(2000 / (test_slowness() * test_slowness()), &first);
     uint64_t cycles = 0, majors = 0, markings = 0, early = 0, emptied = 0, put_offs = 0, refusals = 0;
-    if (test_thread_sanitized())
-        test_skip("one thread, and fibers that the sanitizer does not know");
-    if (given) {
-        first = strtoull(given, NULL, 0);
-        seeds = 1;
-    }
     for (uint64_t seed = first; seed < first + seeds; seed++) {
         seed_run(seed);
         cycles += w.cycles;
@@ -977,10 +884,7 @@ static void heap_and_model_agree_whatever_the_order(void **state)
                   "%llu allocations refused\n", (unsigned long long)seeds,
                   (unsigned long long)cycles, (unsigned long long)majors, (unsigned long long)markings, (unsigned long long)early, (unsigned long long)emptied,
                   (unsigned long long)put_offs, (unsigned long long)refusals);
-    for (unsigned i = 0; i < FIBERS; i++) {
-        free(fiber[i].stack);
-        fiber[i].stack = NULL;
-    }
+    fibers_free();
     free(todo.pair);
     free(reach_stack);
 }
