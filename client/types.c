@@ -51,13 +51,13 @@ static int message_fill(const morph_type_spec *spec, struct mm_message *message)
     return copy_refs(&spec->element_refs, type->element_refs, sizeof type->element_refs / sizeof type->element_refs[0], &type->element_refs_count);
 }
 
-/* The cursor that objects of a type are born at. */
 bool morph__born_old(struct morph_heap *heap, uint32_t id)
 {
     const uint64_t *pretenured = mm_control_pretenure(heap->control, heap->control->slot_count, heap->control->space_count);
     return heap->no_moving || (heap->collected && mm_load_relaxed(&pretenured[id / 64]) >> id % 64 & 1);
 }
 
+/* The cursor that objects of a type are born at. */
 static uint32_t bump_off(struct morph_heap *heap, uint32_t id)
 {
     return morph__born_old(heap, id) ? offsetof(struct morph_thread, old) : offsetof(struct morph_thread, young);

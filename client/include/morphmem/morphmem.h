@@ -171,8 +171,8 @@ MORPH_API int morph_heap_on_pressure(morph_heap *heap, unsigned percent, morph_p
 /* How much to collect: the young generation, everything, or everything with the objects moved together. */
 enum morph_collection { MORPH_COLLECT_MINOR = 0, MORPH_COLLECT_MAJOR = 1, MORPH_COLLECT_COMPACT = 2 };
 
-/* Collects now and returns when it is done. Programs need this for tests and before they go idle, not in between. The calling thread is
- * stopped meanwhile: its references are in roots. Errors: MODE (COMPILER), PUTOFF, ROOTS, LOST, CONDEMNED, TIMEOUT. */
+/* Collects now and returns when it is done; unless only the young were asked for, what was found dead is free then. Programs need this for tests and
+ * before they go idle, not in between. The calling thread is stopped meanwhile: its references are in roots. Errors: MODE (COMPILER), PUTOFF, ROOTS, LOST, CONDEMNED, TIMEOUT. */
 MORPH_API int morph_collect(morph_thread *thread, enum morph_collection kind);
 
 typedef struct morph_heap_stats {
