@@ -147,7 +147,7 @@ int gc_new(struct heap *heap, const struct gc_options *options)
     gc->drain_round = GC_DRAIN_ROUND;
     gc->tracer = calloc(GC_MAX_TRACERS, sizeof *gc->tracer);
     gc->type = calloc(32, sizeof *gc->type);
-    if (!gc->space || !gc->side || !gc->young || !gc->from || !gc->evac || !gc->edges || !gc->unswept || !gc->dirty_chunk || !gc->dirty_chunk_spare ||
+    if (!elevator_init(&gc->waiting, reserve_blocks(gc)) || !gc->space || !gc->side || !gc->young || !gc->from || !gc->evac || !gc->edges || !gc->unswept || !gc->dirty_chunk || !gc->dirty_chunk_spare ||
         !gc->chunk_dirty || !gc->tracer || !gc->type) {
         gc_free(gc);
         heap->gc = NULL;
@@ -186,6 +186,7 @@ void gc_free(struct gc *gc)
         stack_free(&gc->tracer[i].weak);
         stack_free(&gc->tracer[i].ephemerons);
     }
+    elevator_free(&gc->waiting);
     free(gc->tracer);
     free(gc->type);
     free(gc->grant);
@@ -516,6 +517,7 @@ static bool step_prepare(struct gc *gc)
         evac_choose(gc);
     else if (gc->pause == PAUSE_END) {
         trace_queue_empty(&gc->marker);         /* marks of blocks that are emptied mean something else from here on */
+        trace_waiting_empty(&gc->marker);
         evac_settle(gc);
     }
     if (!stacks_ready(gc)) {
@@ -573,8 +575,10 @@ static void sum_up(struct gc *gc)
         r->evac_bytes += t->moved[TO_FRESH].bytes;
         r->kept_objects += t->kept_objects;
         r->kept_bytes += t->kept_bytes;
-        r->marked_objects += t->marked_objects;
-        r->marked_bytes += t->marked_bytes;
+        if (gc->judging) {              /* else what was marked is the marker's, too: mark_go_on() */
+            r->marked_objects += t->marked_objects;
+            r->marked_bytes += t->marked_bytes;
+        }
     }
     r->promotion_age = gc->age_now;
     r->nursery_bytes = (uint64_t)gc->young_blocks << MM_BLOCK_SHIFT;

@@ -17,6 +17,7 @@
  *   help.c       other workers in the same trace
  *   evac.c       old blocks that are emptied
  *   region.c     where copies go: survivor blocks, holes of old blocks
+ *   elevator.c   blocks that the marker has yet to come to
  *   fixed.c      heaps whose objects never move: ambiguous roots, owners of storage
  *   weak.c       weak references, ephemerons, finalizers
  *   reclaim.c    blocks that became free, and lists of those with holes
@@ -30,6 +31,7 @@
 #ifndef DAEMON_GC_H
 #define DAEMON_GC_H
 
+#include "daemon/gc/elevator.h"
 #include "daemon/gc/receipt.h"
 #include "daemon/heap/heap.h"
 #include "daemon/heap/job.h"
@@ -72,7 +74,8 @@ enum gc_block_flag {
 struct gc_bits {
     uint64_t start;
     uint64_t end;                               /* old: the last granules of what starts there: so where room is needs no header */
-    uint64_t leaf;                              /* old: of what starts there, that its type has no references: it need not be looked at to be marked */
+    uint64_t leaf;                              /* old: of what starts there, that its type has no references: it need not be looked at to be marked. Of the
+                                                 * second granule of another object: it is marked, and waits to be scanned (`waits`) */
     uint64_t mark;                              /* young: the claim of copying */
 };
 
@@ -87,6 +90,7 @@ struct gc_block {
     struct gc_bits bits[GC_BLOCK_GRANULES / 64];
     uint64_t done[GC_BLOCK_GRANULES / 64];      /* young: the claim has been carried out; parallel copying waits for it */
     uint64_t carry[GC_BLOCK_CARDS / 64];        /* cards to be scanned at the next minor collection */
+    uint64_t waits;                             /* in which words of `bits` something of old objects waits to be scanned */
     uint32_t used_bytes;                        /* old: of objects, as the last marking found and what was put there since; about */
     uint32_t live_bytes;                        /* old: of marked objects, as this marking has found so far */
     uint32_t large_head;                        /* LARGE: block of the object's header */
@@ -178,6 +182,7 @@ struct gc_tracer {
     uint64_t         seen[GC_QUEUE];    /* old objects that are to be marked, if they are not: their bits are being fetched */
     struct gc_stack  grey;              /* slots that refer to young objects: offsets */
     struct gc_stack  marked;            /* old, marked, not yet scanned: header offsets */
+    struct gc_elevator *waiting;        /* blocks where others of those wait; NULL: there are none, and none will */
     struct gc_region region[GC_TO_KINDS][2];    /* [enum gc_to_kind][small, longer] */
     uint32_t         old_block[2];      /* whose holes the old ones take, one after the other: */
     uint64_t         holes[2][GC_BLOCK_GRANULES / 64];
@@ -290,6 +295,7 @@ struct gc {
     enum gc_marking mark_state;
     enum receipt_reason mark_reason;
     struct gc_tracer marker;
+    struct gc_elevator waiting;         /* for it */
     uint64_t  mark_began_ns, mark_ns, mark_slices, assist_ns;
     bool      mark_turn;                /* the next background step is the marking's */
     uint64_t  mark_expected_bytes;      /* to be marked, by the last marking */

@@ -85,15 +85,8 @@ static size_t marked_room(const struct gc *gc) { return (size_t)(gc->heap->limit
 /* What a pause has marked and not scanned is the marker's. */
 static void marked_move(struct gc_tracer *to, struct gc_tracer *from)
 {
-    while (from->marked.count) {
-        uint64_t off = from->marked.word[--from->marked.count];
-        if (to->marked.count < to->marked.room) {
-            stack_push(&to->marked, off);
-            continue;
-        }
-        gc_flag_set(gc_block(to->gc, (uint32_t)(off >> MM_BLOCK_SHIFT)), GC_RESCAN);
-        to->starved = true;
-    }
+    while (from->marked.count)
+        trace_marked_push(to, from->marked.word[--from->marked.count]);
     to->starved |= from->starved;
     from->starved = false;
 }
@@ -104,6 +97,8 @@ bool mark_begin(struct gc *gc)
     marker->gc = gc;
     tracer_aim(marker);
     marker->parallel = false;
+    marker->waiting = &gc->waiting;
+    gc->waiting.at = 0;
     marker->mark_copies = marker->young_settled = marker->evacuating = marker->recording = marker->starved = false;
     marker->mark_settled = true;
     marker->queue_count = marker->seen_count = 0;
@@ -120,8 +115,11 @@ bool mark_begin(struct gc *gc)
 
 void mark_go_on(struct gc *gc)
 {
-    for (unsigned i = 0; i < gc->tracers; i++)
+    for (unsigned i = 0; i < gc->tracers; i++) {
         marked_move(&gc->marker, &gc->tracer[i]);
+        gc->marker.marked_objects += gc->tracer[i].marked_objects;
+        gc->marker.marked_bytes += gc->tracer[i].marked_bytes;
+    }
     tracer_aim(&gc->marker);                            /* types may have come */
     gc->marker.recording = gc->recording;
 }
@@ -164,6 +162,7 @@ void mark_cancel(struct gc *gc)
     gc->mark_state = MARK_NONE;
     gc->marking = false;
     evac_forget(gc);
+    trace_waiting_forget(gc);
     uint32_t blocks = gc->heap->mapped_chunks * MM_CHUNK_BLOCKS;
     for (uint32_t b = 0; b < blocks; b++)
         if (gc_space_settled((enum gc_space)gc->space[b])) {

@@ -9,7 +9,7 @@
 #include "daemon/os/os.h"
 #include "shm/atomic.h"
 
-#define PIECE_BYTES  MM_LARGE_BYTES     /* of a large object, scanned at once */
+#define PIECE_BYTES  4096u              /* of a large object, scanned at once: some 10 us */
 #define MARKED_PIECE 2u                 /* of an entry of `marked`: the offset of a large object's piece */
 #define MARKED_STORAGE 4u               /* the offset of an owner, and above it which piece of its storage; heaps without moving are not larger than that leaves room for */
 #define STORAGE_PIECE_SHIFT 40
@@ -200,10 +200,9 @@ static uint64_t outcome(const struct gc_tracer *tracer, const struct gc_block *s
     return to;
 }
 
-/* Nothing starts there any more: what tells a moved object of an old block from one that stays. */
-static inline void start_clear(bool parallel, struct gc_block *side, uint32_t granule)
+static inline void bit_clear(bool parallel, uint64_t *word, uint32_t i)
 {
-    uint64_t *word = GC_WORD(side, start, granule), bit = (uint64_t)1 << granule % 64;
+    uint64_t bit = (uint64_t)1 << i % 64;
     if (parallel)
         (void)__atomic_fetch_and(word, ~bit, __ATOMIC_ACQ_REL);
     else
@@ -250,8 +249,10 @@ static inline __attribute__((always_inline)) uint64_t evacuate_as(struct gc_trac
     moved->objects++;
     moved->bytes += extent;
     mm_store_relaxed((uint64_t *)(from + 8), trace_word(gc, to));
-    if (was_old)
-        start_clear(parallel, side, granule);
+    if (was_old) {                      /* nothing starts there any more: what tells a moved object of an old block from one that stays */
+        bit_clear(parallel, GC_WORD(side, leaf, granule), granule);
+        bit_clear(parallel, GC_WORD(side, start, granule), granule);
+    }
     if (parallel)
         bit_claim(true, &side->done[granule / 64], granule);           /* pairs with the acquire in outcome(): the copy before the bit */
     copy_scan(tracer, type, to, word0, kind != TO_SURVIVOR, was_old ? OF_MOVED : OF_YOUNG);
@@ -281,6 +282,75 @@ bool trace_alive(const struct gc *gc, uint64_t off)
 
 /* ---- Old objects ---- */
 
+static inline void marked_push(struct gc_tracer *tracer, uint64_t off)
+{
+    if (tracer->marked.count < tracer->marked.room) {
+        stack_push(&tracer->marked, off);
+        return;
+    }
+    gc_flag_set(gc_block(tracer->gc, (uint32_t)(off >> MM_BLOCK_SHIFT)), GC_RESCAN);
+    tracer->starved = true;
+}
+
+void trace_marked_push(struct gc_tracer *tracer, uint64_t off) { marked_push(tracer, off); }
+
+static inline uint32_t bit_highest(uint64_t bits) { return 63 - (uint32_t)__builtin_clzll(bits); }
+
+/* What waited in a word of a block: the bits behind its first granules. */
+static inline uint64_t waiting_clear(struct gc_block *side, uint32_t word)
+{
+    struct gc_bits *bits = &side->bits[word];
+    uint64_t waited = bits->leaf & ~bits->start;
+    bits->leaf &= bits->start;
+    side->waits &= ~((uint64_t)1 << word);
+    return waited;
+}
+
+/* What waits in the next block that the elevator comes to goes onto the stack, the first on top. Only the marker's, which is alone. */
+static bool waiting_take(struct gc_tracer *tracer)
+{
+    uint32_t block = elevator_next(tracer->waiting);
+    if (block == ELEVATOR_NONE)
+        return false;
+    struct gc_block *side = gc_block(tracer->gc, block);
+    while (side->waits) {
+        uint32_t w = bit_highest(side->waits);
+        for (uint64_t bits = waiting_clear(side, w); bits; bits ^= (uint64_t)1 << bit_highest(bits))
+            marked_push(tracer, gc_off(block) + (uint64_t)(w * 64 + bit_highest(bits) - 1) * MM_GRANULE_BYTES);
+    }
+    return true;
+}
+
+void trace_waiting_empty(struct gc_tracer *tracer)
+{
+    while (waiting_take(tracer))
+        ;
+    tracer->waiting = NULL;
+}
+
+void trace_waiting_forget(struct gc *gc)
+{
+    for (uint32_t block; (block = elevator_next(&gc->waiting)) != ELEVATOR_NONE; ) {
+        struct gc_block *side = gc_block(gc, block);
+        while (side->waits)
+            (void)waiting_clear(side, bit_highest(side->waits));
+    }
+}
+
+/* Large objects alone have a header that says how long they are, and no end bit. */
+static inline void marked_count(struct gc_tracer *tracer, struct gc_block *side, uint64_t off)
+{
+    uint64_t extent;
+    if (UNLIKELY(side->large_blocks)) {
+        extent = mm_object_extent(mm_header_bytes(trace_header(tracer->gc, off)));
+    } else {
+        extent = (uint64_t)old_granules(side, trace_granule(off)) * MM_GRANULE_BYTES;
+        bytes_add(tracer->parallel, &side->live_bytes, extent);
+    }
+    tracer->marked_objects++;
+    tracer->marked_bytes += extent;
+}
+
 static inline void mark(struct gc_tracer *tracer, uint64_t off)
 {
     struct gc_block *side = gc_block(tracer->gc, (uint32_t)(off >> MM_BLOCK_SHIFT));
@@ -289,19 +359,16 @@ static inline void mark(struct gc_tracer *tracer, uint64_t off)
         return;
     if (tracer->gc->ephemerons_wait)
         weak_on_alive(tracer, off);
-    if (GC_BIT(side, leaf, granule)) {                          /* none of large objects */
-        uint64_t extent = (uint64_t)old_granules(side, granule) * MM_GRANULE_BYTES;
-        bytes_add(tracer->parallel, &side->live_bytes, extent);
-        tracer->marked_objects++;
-        tracer->marked_bytes += extent;
+    marked_count(tracer, side, off);
+    if (GC_BIT(side, leaf, granule) || GC_BIT(side, end, granule))              /* without references, or room for one; none of large objects */
         return;
+    if (tracer->waiting) {
+        GC_BIT_SET(side, leaf, granule + 1);
+        side->waits |= (uint64_t)1 << (granule + 1) / 64;
+        elevator_call(tracer->waiting, (uint32_t)(off >> MM_BLOCK_SHIFT));
+    } else {
+        marked_push(tracer, off);
     }
-    if (tracer->marked.count < tracer->marked.room) {
-        stack_push(&tracer->marked, off);
-        return;
-    }
-    __atomic_fetch_or(&side->flags, GC_RESCAN, __ATOMIC_RELAXED);
-    tracer->starved = true;
 }
 
 void trace_mark(struct gc_tracer *tracer, uint64_t off) { mark(tracer, off); }
@@ -335,11 +402,7 @@ bool trace_mark_alone(struct gc_tracer *tracer, uint64_t off)
     struct gc_block *side = gc_block(tracer->gc, block);
     if (bit_claim(tracer->parallel, GC_WORD(side, mark, trace_granule(off)), trace_granule(off)))
         return false;
-    uint64_t extent = mm_object_extent(mm_header_bytes(trace_header(tracer->gc, off)));
-    if (gc_space(tracer->gc, block) != GC_LARGE)
-        bytes_add(tracer->parallel, &side->live_bytes, extent);
-    tracer->marked_objects++;
-    tracer->marked_bytes += extent;
+    marked_count(tracer, side, off);
     return true;
 }
 
@@ -600,7 +663,7 @@ static void large_scan(struct gc_tracer *tracer, const struct gc_type *type, uin
 {
     uint64_t to = from + PIECE_BYTES, end = off + mm_object_extent(mm_header_bytes(word0));
     if (to < end && !type->flags)
-        piece_push(tracer, to);                 /* below what this one refers to, which comes first: so the stack stays short, and the pace steady */
+        piece_push(tracer, to);                 /* below what this one refers to, which comes first: so the stack stays short */
     settled_scan(tracer, type, off, word0, from == off ? 0 : from, to < end ? to : UINT64_MAX);
 }
 
@@ -648,16 +711,9 @@ static inline void marked_scan(struct gc_tracer *tracer, uint64_t off)
     }
     uint64_t word0 = trace_header(tracer->gc, off), extent = mm_object_extent(mm_header_bytes(word0));
     const struct gc_type *type = old_judge(tracer, off, word0);
-    if (!type)
+    if (!type || type->scan == GC_SCAN_NONE)
         return;
-    tracer->marked_objects++;
-    tracer->marked_bytes += extent;
-    uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
-    if (gc_space(tracer->gc, block) != GC_LARGE)
-        bytes_add(tracer->parallel, &gc_block(tracer->gc, block)->live_bytes, extent);
-    if (type->scan == GC_SCAN_NONE)
-        return;
-    if (extent > PIECE_BYTES && !type->flags)
+    if (extent > MM_LARGE_BYTES && !type->flags)
         large_scan(tracer, type, off, word0, off);
     else
         settled_scan(tracer, type, off, word0, 0, UINT64_MAX);
@@ -677,6 +733,8 @@ static inline __attribute__((always_inline)) bool queue_fill(struct gc_tracer *t
             next.off = tracer->marked.word[--tracer->marked.count];
         } else if (tracer->seen_count) {
             seen_empty(tracer);
+            continue;
+        } else if (tracer->waiting && waiting_take(tracer)) {
             continue;
         } else {
             break;
@@ -706,10 +764,13 @@ static inline __attribute__((always_inline)) bool drain_as(struct gc_tracer *tra
             return false;
         struct gc_waiting next = tracer->queue[tracer->queue_head++ % GC_QUEUE];
         tracer->queue_count--;
-        if (next.slot == GC_NO_SLOT)
-            marked_scan(tracer, next.off);
-        else
+        if (next.slot != GC_NO_SLOT) {
             slot_settle(tracer, next.slot, next.off, parallel);
+            continue;
+        }
+        marked_scan(tracer, next.off);
+        if (UNLIKELY(next.off & (MARKED_PIECE | MARKED_STORAGE)))
+            break;                      /* as much work as a round of objects */
     }
     return true;
 }

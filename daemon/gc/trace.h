@@ -91,11 +91,17 @@ bool trace_drain(struct gc_tracer *tracer, uint64_t deadline_ns);
 /* Is anything left to be scanned? */
 static inline bool trace_waits(const struct gc_tracer *tracer)
 {
-    return tracer->queue_count || tracer->seen_count || tracer->grey.count || (tracer->mark_settled && (tracer->marked.count || tracer->starved));
+    return (tracer->waiting && tracer->waiting->count) || tracer->queue_count || tracer->seen_count || tracer->grey.count || (tracer->mark_settled && (tracer->marked.count || tracer->starved));
 }
 
 /* What waits in the queue goes back onto the stacks, which have room for it. */
 void trace_queue_empty(struct gc_tracer *tracer);
+/* And what waits in its blocks, where nothing will from here on. */
+void trace_waiting_empty(struct gc_tracer *tracer);
+/* Nothing waits anywhere any more, and is not scanned. */
+void trace_waiting_forget(struct gc *gc);
+/* An old object that is marked and not yet scanned goes onto the stack; when that is full its block is scanned again. */
+void trace_marked_push(struct gc_tracer *tracer, uint64_t off);
 
 /* Calls `visit` for each reference slot of the object at `off` that lies in [from, to), offsets in the reserve. */
 void trace_each_slot(struct gc_tracer *tracer, uint64_t off, uint64_t from, uint64_t to, void (*visit)(struct gc_tracer *tracer, uint64_t *slot, void *argument), void *argument);

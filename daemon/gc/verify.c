@@ -63,6 +63,20 @@ static bool ends_pair(const struct gc_block *side)
     return !open;
 }
 
+/* What waits to be scanned in a block is marked, and the marker will come by. */
+static bool waits_rightly(const struct gc *gc, uint32_t block)
+{
+    const struct gc_block *side = gc_block(gc, block);
+    bool any = false;
+    for (uint32_t g = 1; g < GC_BLOCK_GRANULES; g++)
+        if (GC_BIT(side, leaf, g) && !GC_BIT(side, start, g)) {
+            if (!GC_BIT(side, start, g - 1) || !GC_BIT(side, mark, g - 1) || !(side->waits >> g / 64 & 1))
+                return false;
+            any = true;
+        }
+    return !any || (gc->mark_state != MARK_NONE && elevator_called(&gc->waiting, block));
+}
+
 /* An object that something refers to, right after the collection: space YOUNG means survivors, start bits are those of the future. */
 static void object_check(struct verify *v, uint64_t off)
 {
@@ -209,6 +223,8 @@ static void sums_check(struct verify *v)
             found(v, "a survivor block is not young", gc_off(b));
         if (v->full && gc->space[b] == GC_OLD && !ends_pair(gc_block(gc, b)))
             found(v, "starts and ends of an old block do not pair", gc_off(b));
+        if (v->full && (gc->space[b] == GC_OLD || gc->space[b] == GC_EVAC || gc->space[b] == GC_LARGE) && !waits_rightly(gc, b))
+            found(v, "something of an old block waits for a marker that will not come", gc_off(b));
         if (state == MM_BLOCK_FREE && gc->space[b] != GC_NOWHERE)
             found(v, "a free block has a space", gc_off(b));
     }

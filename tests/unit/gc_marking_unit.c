@@ -286,6 +286,124 @@ static void d9_a_larger_request_while_threads_stop_is_kept(void **state)
     story_close();
 }
 
+/* ---- Objects that wait in their blocks for the marker ---- */
+
+#define CHAIN 4000u                     /* in several blocks */
+
+static struct refs *table_at(unsigned i) { return root[i]; }
+
+/* An old list in root[0] that goes from block to block downwards; each node refers to another one, too, in blocks below all of these. A table in root[1]
+ * knows every node of the list. */
+static void chain_make(void)
+{
+    root[1] = morph_new_array(me, refs_type, CHAIN);
+    for (uint32_t i = 0; i < CHAIN; i++) {
+        struct node *node = node_new_old(CHAIN + i);
+        morph_store(me, table_at(1), &table_at(1)->ref[i], node);
+    }
+    for (uint32_t i = 0; i < CHAIN; i++) {
+        struct node *node = node_new_old(i);
+        node->a = root[0];              /* all are old: no card is needed, and nothing is being marked */
+        node->b = table_at(1)->ref[i];
+        morph_store(me, table_at(1), &table_at(1)->ref[i], node);
+        root[0] = node;
+    }
+    collect(MORPH_COLLECT_MINOR);
+}
+
+static void chain_check(void)
+{
+    const struct node *node = root[0];
+    for (uint32_t i = CHAIN; i-- > 0; node = node->a) {
+        assert_non_null(node);
+        assert_int_equal(node->id, i);
+        assert_int_equal(node->b->id, CHAIN + i);
+    }
+    assert_null(node);
+}
+
+/* The marker has come to the table, and hardly farther: most nodes wait. */
+static void chain_half_marked(void)
+{
+    chain_make();
+    sim.gc->drain_round = 1;
+    marking_begin();
+    sim.tick_ns = MS;                   /* a slice is over when the clock has been looked at */
+    for (uint32_t i = 0; i < 100 || !sim.gc->waiting.count; i++)
+        assert_true(mark_step(sim.gc));
+    sim.tick_ns = 0;
+    assert_int_equal(sim.gc->mark_state, MARK_ON);
+}
+
+static void d9_a_list_that_goes_backwards_is_marked(void **state)
+{
+    story_open(LIMIT, 1);
+    chain_make();
+    root[1] = NULL;
+    marking_begin();
+    marking_end();
+    assert_false(sim.gc->receipt.mark_early);
+    overwrite_what_is_free(20000);
+    chain_check();
+    story_close();
+}
+
+static void d9_what_waits_is_scanned_when_the_marking_ends_early(void **state)
+{
+    story_open(LIMIT, 1);
+    chain_half_marked();
+    gc_request(sim.gc, MM_COLLECT_MAJOR, RECEIPT_BUDGET);
+    while (sim.gc->mark_state != MARK_NONE) {
+        (void)sim_serve();
+        morph_poll(me);
+    }
+    assert_true(sim.gc->receipt.mark_early);
+    settle();
+    overwrite_what_is_free(20000);
+    chain_check();
+    story_close();
+}
+
+/* Nothing is left behind that the next marking would take for something else. */
+static void d9_what_waits_is_forgotten_when_the_marking_is_given_up(void **state)
+{
+    story_open(LIMIT, 1);
+    chain_half_marked();
+    config.verify = VERIFY_FULL;
+    collect(MORPH_COLLECT_MAJOR);
+    assert_int_equal(sim.gc->waiting.count, 0);
+    marking_begin();
+    marking_end();
+    config.verify = VERIFY_OFF;
+    overwrite_what_is_free(20000);
+    chain_check();
+    story_close();
+}
+
+/* An array of no elements has no room for a reference, nor for a bit behind its first granule, where its neighbour begins. */
+static void d9_an_empty_array_does_not_make_its_neighbour_wait(void **state)
+{
+    const morph_type_spec words = { .name = "words", .element_bytes = 8, .element_refs = MORPH_ELEMENT_IS_REF };
+    morph_type words_type;
+    story_open(LIMIT, 1);
+    assert_int_equal(morph_type_register(sim.client, &words, &words_type), 0);
+    root[0] = morph_new_array(me, refs_type, 2);
+    struct refs *table = root[0];
+    table->ref[0] = morph_new_array(me, words_type, 0);
+    table->ref[1] = node_new(1);
+    ((struct node *)table->ref[1])->a = node_new(2);
+    collect(MORPH_COLLECT_MINOR);
+    table = root[0];
+    assert_ptr_equal(table->ref[1], (char *)table->ref[0] + MM_HEADER_BYTES);
+    sim.gc->drain_round = 1;
+    marking_begin();
+    marking_end();
+    overwrite_what_is_free(20000);
+    table = root[0];
+    assert_int_equal(((struct node *)table->ref[1])->a->id, 2);
+    story_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -297,6 +415,10 @@ int main(void)
         world_case(d10_weak_objects_behind_ephemerons_are_cleared_too),
         world_case(d12_what_is_moved_keeps_what_it_refers_to),
         world_case(d12_compaction_knows_what_has_just_died),
+        world_case(d9_a_list_that_goes_backwards_is_marked),
+        world_case(d9_what_waits_is_scanned_when_the_marking_ends_early),
+        world_case(d9_what_waits_is_forgotten_when_the_marking_is_given_up),
+        world_case(d9_an_empty_array_does_not_make_its_neighbour_wait),
         world_case(d9_a_marking_that_is_done_while_threads_stop_is_ended),
         world_case(d9_a_larger_request_while_threads_stop_is_kept),
     };
