@@ -10,6 +10,8 @@
 #include "client/internal.h"
 #include "shm/hole.h"
 
+#define LOW_BLOCKS  4u      /* that are left in the ring when the worker is called */
+
 /* ---- Cells ---- */
 
 void morph__stash(struct morph__thread *thread, const struct mm_cell *cell)
@@ -71,8 +73,8 @@ static int cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want
             if (answer && ret_cell->kind == MM_GRANT_REFUSED)
                 return -(int)ret_cell->block;
             if (answer || (ahead && ret_cell->kind == kind)) {
-                if (ahead && left == 0)
-                    morph__ring_doorbell(thread->heap);         /* there is room for more */
+                if (ahead && left * ret_cell->count < LOW_BLOCKS)
+                    morph__ring_doorbell(thread->heap);         /* there is room for more, and a worker that sleeps needs as long to wake up as we for these */
                 return 0;
             }
             cell_put_by(thread, ret_cell);

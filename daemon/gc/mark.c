@@ -22,7 +22,7 @@
 
 #define MARK_SLICE_NS    50000ull
 #define ASSIST_SLICE_NS  10000ull       /* while a thread waits: it is to wait no longer than it must */
-#define PACE_LEAD        8u             /* of the room, one in so many may be used before anything is marked */
+#define PACE_LEAD        4u             /* of the room, one in so many may be used before anything is marked */
 
 /* ---- Overwritten references ---- */
 

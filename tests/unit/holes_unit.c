@@ -1,7 +1,7 @@
 /* holes_unit.c — what lies between the objects of old blocks (daemon/gc/holes.c, reclaim.c) against plain models: where holes are, what sweeping
  * leaves, which block a request is given, and whose a block is that is full. */
 #include "tests/lib/random.h"
-#include "tests/unit/gc_sim.h"
+#include "tests/unit/gc_story.h"
 
 #define GRANULES  GC_BLOCK_GRANULES
 #define LEAST     2u                    /* granules of the shortest hole that counts */
@@ -222,7 +222,7 @@ static void *object_new(morph_thread *thread, uint32_t bytes)
     return memset(object, 0xa5, bytes);
 }
 
-static void collect(morph_thread *thread)
+static void everything_collect(morph_thread *thread)
 {
     assert_int_equal(morph_collect(thread, MORPH_COLLECT_MAJOR), 0);
     while (sim_background())
@@ -242,14 +242,14 @@ static void a_full_block_is_its_threads_while_its_limit_is_there(void **state)
         frame[0] = object_new(thread, SHORT_BYTES);
     uint32_t full = sim_block(frame[0]);
     for (unsigned i = 0; i < 3; i++) {
-        collect(thread);                /* the first one walks it to its end, the others find nothing more to walk */
+        everything_collect(thread);                /* the first one walks it to its end, the others find nothing more to walk */
         assert_true(is_granted(full));
     }
     frame[1] = object_new(thread, LONGER_BYTES);
     assert_int_not_equal(sim_block(frame[1]), full);
     for (unsigned i = 0; i < 3; i++) {
         frame[2 + i] = object_new(thread, LONGER_BYTES);
-        collect(thread);
+        everything_collect(thread);
         assert_true(is_granted(sim_block(frame[2 + i])));
     }
     morph_thread *other = sim_attach_quiet();
@@ -282,7 +282,7 @@ static void a_gone_threads_cursors_are_not_inherited(void **state)
     assert_ptr_equal(inner->slot, slot);
     sim.client->thread = inner->next;
     sim.tick_ns = 100 * MS;             /* it is waited for until the deadline */
-    collect(thread);
+    everything_collect(thread);
     assert_int_equal(slot->state, MM_SLOT_FREE);
     assert_ptr_equal(sim_attach_quiet(), gone);
     assert_true(slot->old_cursor == slot->old_limit && slot->young_cursor == slot->young_limit);
@@ -294,11 +294,46 @@ static void a_gone_threads_cursors_are_not_inherited(void **state)
     fixed_end(thread);
 }
 
+/* ---- Blocks that were granted ahead ---- */
+
+static uint32_t left_when_called;
+
+static void left_note(void)
+{
+    const struct mm_slot *slot = morph__thread_of(me)->slot;
+    uint32_t left = slot->ring_tail - slot->ring_head;
+    left_when_called = left > left_when_called ? left : left_when_called;
+    while (sim_serve())
+        ;
+}
+
+/* A worker that sleeps is called while there are blocks left in the ring, since it needs a while to wake up. */
+static void the_worker_is_called_before_the_ring_is_empty(void **state)
+{
+    story_open(64 * MIB, 1);
+    root[0] = morph_new_array(me, refs_type, 200000);
+    for (uint32_t i = 0; i < 200000; i++) {
+        struct node *node = node_new_old(i);
+        if (i % 2)
+            morph_store(me, root[0], &((struct refs *)root[0])->ref[i], node);
+    }
+    collect(MORPH_COLLECT_MAJOR);
+    settle();
+    left_when_called = 0;
+    sim.yield = left_note;
+    for (uint32_t i = 0; i < 20000; i++)
+        (void)node_new_old(i);
+    sim.yield = NULL;
+    assert_in_range(left_when_called, 1, 3);
+    story_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = { test_case(holes_are_what_lies_between_objects), world_case(sweeping_leaves_what_is_marked),
                                         world_case(a_request_is_given_a_block_that_has_the_hole),
                                         world_case(a_full_block_is_its_threads_while_its_limit_is_there),
-                                        world_case(a_gone_threads_cursors_are_not_inherited) };
+                                        world_case(a_gone_threads_cursors_are_not_inherited),
+                                        world_case(the_worker_is_called_before_the_ring_is_empty) };
     return test_run(cases);
 }
