@@ -6,7 +6,7 @@
  * row, is pretenured. After 4 MiB of pretenured memory every type goes through the nursery again until it has been measured anew; while that
  * confirms them the 4 MiB double, up to 1024. (A program that is just building something looks like one where nothing dies.)
  * Where nothing at all is young a nursery is dear: the pause that collects it must look at every card that changed since there was one. So there probation
- * begins in a pause, which forgets those cards. Types that have been confirmed for long wait for the end of a marking; the nursery that follows is short, all of it
+ * begins in a pause, which forgets those cards. Types that have been confirmed for long wait for the end of a marking, unless one goes on; the nursery that follows is short, all of it
  * is measured in the pause that collects it, and what survives is old at once.
  * Touches client memory: inside a guard. The heap's worker. */
 #include "daemon/gc/trace.h"
@@ -91,8 +91,16 @@ static bool probation_due(const struct gc *gc)
 
 static bool long_confirmed(const struct gc *gc) { return gc->probation_bytes > LONG_CONFIRMED; }
 
+/* While a marking goes on: what has begun to die is born old, and alive, until it ends; but not where cards say what refers into blocks that will be emptied, since
+ * they would be forgotten. */
+static bool moment_while_marking(const struct gc *gc) { return gc->mark_state != MARK_NONE && !gc->recording; }
+
 /* Not while some thread does not stop: old memory need not wait for it. */
-bool pretenure_due(const struct gc *gc) { return !long_confirmed(gc) && gc->mark_state == MARK_NONE && !gc->put_offs && probation_due(gc); }
+bool pretenure_due(const struct gc *gc)
+{
+    bool moment = moment_while_marking(gc) || (gc->mark_state == MARK_NONE && !long_confirmed(gc));
+    return moment && !gc->put_offs && probation_due(gc);
+}
 
 bool pretenure_begin(struct gc *gc)
 {
@@ -106,8 +114,8 @@ bool pretenure_begin(struct gc *gc)
 
 void pretenure_pause_ends(struct gc *gc)
 {
-    bool marked = gc->receipt.kind != MM_COLLECT_MINOR;
-    if (gc->mark_state != MARK_NONE || !probation_due(gc) || (long_confirmed(gc) && !marked))
+    bool marked = gc->receipt.kind != MM_COLLECT_MINOR, moment = gc->mark_state == MARK_NONE ? marked || !long_confirmed(gc) : moment_while_marking(gc);
+    if (!moment || !probation_due(gc))
         return;
     probation(gc);
     if (gc->young_count)

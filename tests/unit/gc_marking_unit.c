@@ -404,6 +404,42 @@ static void d9_an_empty_array_does_not_make_its_neighbour_wait(void **state)
     story_close();
 }
 
+/* ---- Types on probation while a marking goes on ---- */
+
+/* Nodes have been born old for long, and their measuring is due. Is it begun before the marking that goes on ends? */
+static bool probation_begins_while_marking(bool recording)
+{
+    story_open(LIMIT, 1);
+    root[0] = node_new_old(1);
+    collect(MORPH_COLLECT_MAJOR);
+    settle();
+    uint32_t id = mm_header_type(mm_load_relaxed((const uint64_t *)((const char *)root[0] - MM_HEADER_BYTES)));
+    marking_begin();
+    sim.gc->recording = recording;
+    sim.gc->type[id].pretenured = true;
+    sim.gc->pretenured_types = 1;
+    sim.gc->probation_bytes = sim.gc->pretenured_bytes = GC_PROBATION_MOST;
+    for (uint32_t i = 0; i < 5000 && sim.gc->mark_state == MARK_ON; i++)
+        (void)node_new_old(i);
+    bool begun = sim.gc->type[id].on_probation;
+    assert_int_equal(sim.gc->mark_state, MARK_ON);      /* nothing was marked: no step of it was made */
+    sim.gc->recording = false;
+    marking_end();
+    assert_int_equal(node_at(0)->id, 1);
+    story_close();
+    return begun;
+}
+
+static void d13_types_are_measured_while_a_marking_goes_on(void **state)
+{
+    assert_true(probation_begins_while_marking(false));
+}
+
+static void d13_but_not_where_their_pause_would_forget_what_refers_into_blocks(void **state)
+{
+    assert_false(probation_begins_while_marking(true));
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -415,6 +451,8 @@ int main(void)
         world_case(d10_weak_objects_behind_ephemerons_are_cleared_too),
         world_case(d12_what_is_moved_keeps_what_it_refers_to),
         world_case(d12_compaction_knows_what_has_just_died),
+        world_case(d13_types_are_measured_while_a_marking_goes_on),
+        world_case(d13_but_not_where_their_pause_would_forget_what_refers_into_blocks),
         world_case(d9_a_list_that_goes_backwards_is_marked),
         world_case(d9_what_waits_is_scanned_when_the_marking_ends_early),
         world_case(d9_what_waits_is_forgotten_when_the_marking_is_given_up),
