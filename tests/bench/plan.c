@@ -48,7 +48,9 @@ const struct bench plan[] = {
         .name = "w4", .sentence = "a server's table of 1,000,000 entries; latency of batches of 10 operations; bound 640 MiB",
         .size = 20000000, .size_least = 10000, .check = 1139696527,
         .subject = {
-            PEER_GLIBC("w4"), PEER_MIMALLOC("w4"), PEER_JEMALLOC("w4"), PEER_BOEHM("w4"), OUR_POOL("w4"), OUR_GC("w4"),
+            PEER_GLIBC("w4"), PEER_MIMALLOC("w4"),
+            { "mimalloc-beside", "bench-mimalloc", "w4-beside", HOST_NONE, NULL, "libmimalloc-dev" },
+            PEER_JEMALLOC("w4"), PEER_BOEHM("w4"), OUR_POOL("w4"), OUR_GC("w4"),
         },
         .metric = { "mops", "p50_us", "p99_us", "p999_us", "p9999_us", "max_ms", "over_1ms", "peak_mb" }, .ratios = 5,
     },

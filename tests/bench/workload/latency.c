@@ -1,6 +1,10 @@
 /* latency.c — w4: a server's table of a million entries, of which a fifth of the operations replace one. How long do batches of
  * ten operations take? Consecutive time stamps, so that nothing falls between two of them. */
+#include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/bench/common/clock.h"
 #include "tests/bench/common/histogram.h"
@@ -11,6 +15,7 @@
 #define ENTRIES     1000000u
 #define BATCH       10u
 #define LIMIT_BYTES ((uint64_t)640 << 20)
+#define BESIDE_BYTES ((size_t)256 << 20)
 
 static void *table_memory, **table_root;
 static uint32_t seed = 12345, sum;
@@ -100,4 +105,33 @@ void latency_run(uint64_t operations)
     figure_report("max_ms", (double)histogram.max_ns / 1e6);
     figure_report("over_1ms", (double)histogram.over_1ms);
     check_report(sum);
+}
+
+/* ---- The same beside another process ---- */
+
+/* Reads memory at random, as a marker does, until it is killed. */
+static _Noreturn void reader_run(pid_t parent)
+{
+    unsigned char *memory = malloc(BESIDE_BYTES);
+    volatile uint32_t total = 0;
+    uint32_t state = 1;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (!memory || getppid() != parent)
+        _exit(1);
+    memset(memory, 1, BESIDE_BYTES);
+    for (;;)
+        total = total + memory[random_below(&state, BESIDE_BYTES)];
+}
+
+void latency_beside_run(uint64_t operations)
+{
+    pid_t parent = getpid(), reader = fork();
+    if (reader < 0)
+        subject_die("no other process");
+    if (reader == 0)
+        reader_run(parent);
+    latency_run(operations);
+    kill(reader, SIGKILL);
+    if (waitpid(reader, NULL, 0) < 0)
+        subject_die("the other process is gone");
 }

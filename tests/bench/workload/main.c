@@ -6,7 +6,7 @@
 #include "tests/bench/workload/work.h"
 
 static const struct { const char *name; void (*run)(uint64_t size); } works[] = {
-    { "w1", churn_run }, { "w2", trees_run }, { "w3", gcbench_run }, { "w4", latency_run },
+    { "w1", churn_run }, { "w2", trees_run }, { "w3", gcbench_run }, { "w4", latency_run }, { "w4-beside", latency_beside_run },
     { "w6", shortlived_run }, { "w6-typed", shortlived_typed_run },
     { "w6-report", shortlived_report_run }, { "w6-typed-report", shortlived_typed_report_run },
 };

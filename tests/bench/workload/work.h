@@ -10,6 +10,7 @@ void churn_run(uint64_t objects);                   /* w1 */
 void trees_run(uint64_t depth);                     /* w2 */
 void gcbench_run(uint64_t stretch_depth);           /* w3 */
 void latency_run(uint64_t operations);              /* w4 */
+void latency_beside_run(uint64_t operations);       /* the same while another process reads memory at random */
 void shortlived_run(uint64_t mib);                  /* w6; does not return */
 void shortlived_typed_run(uint64_t mib);
 void shortlived_report_run(uint64_t mib);           /* the same, reporting huge pages at the end */
