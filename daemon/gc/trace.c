@@ -337,12 +337,14 @@ void trace_waiting_forget(struct gc *gc)
     }
 }
 
-/* Large objects alone have a header that says how long they are, and no end bit. */
+/* Large objects alone have no end bit: how long they are their headers say, which nobody has judged yet. */
 static inline void marked_count(struct gc_tracer *tracer, struct gc_block *side, uint64_t off)
 {
     uint64_t extent;
     if (UNLIKELY(side->large_blocks)) {
+        uint64_t most = (uint64_t)side->large_blocks << MM_BLOCK_SHIFT;
         extent = mm_object_extent(mm_header_bytes(trace_header(tracer->gc, off)));
+        extent = extent < most ? extent : most;
     } else {
         extent = (uint64_t)old_granules(side, trace_granule(off)) * MM_GRANULE_BYTES;
         bytes_add(tracer->parallel, &side->live_bytes, extent);
