@@ -282,17 +282,21 @@ bool trace_alive(const struct gc *gc, uint64_t off)
 
 /* ---- Old objects ---- */
 
-static inline void marked_push(struct gc_tracer *tracer, uint64_t off)
+static uint64_t storage_owner(uint64_t entry) { return entry & (((uint64_t)1 << STORAGE_PIECE_SHIFT) - 1) & ~(uint64_t)MARKED_STORAGE; }
+
+/* An object, a piece of a large one, or a piece of an owner's storage. When the stack is full all marked objects of that block are scanned again. */
+static inline void marked_push(struct gc_tracer *tracer, uint64_t entry)
 {
-    if (tracer->marked.count < tracer->marked.room) {
-        stack_push(&tracer->marked, off);
+    if (LIKELY(tracer->marked.count < tracer->marked.room)) {
+        stack_push(&tracer->marked, entry);
         return;
     }
-    gc_flag_set(gc_block(tracer->gc, (uint32_t)(off >> MM_BLOCK_SHIFT)), GC_RESCAN);
+    uint32_t block = (uint32_t)((entry & MARKED_STORAGE ? storage_owner(entry) : entry) >> MM_BLOCK_SHIFT);
+    gc_flag_set(gc_block(tracer->gc, gc_space(tracer->gc, block) == GC_LARGE ? gc_block(tracer->gc, block)->large_head : block), GC_RESCAN);
     tracer->starved = true;
 }
 
-void trace_marked_push(struct gc_tracer *tracer, uint64_t off) { marked_push(tracer, off); }
+void trace_marked_push(struct gc_tracer *tracer, uint64_t entry) { marked_push(tracer, entry); }
 
 static inline uint32_t bit_highest(uint64_t bits) { return 63 - (uint32_t)__builtin_clzll(bits); }
 
@@ -641,17 +645,6 @@ void trace_each_slot(struct gc_tracer *tracer, uint64_t off, uint64_t from, uint
             each_visit(tracer, first + i * type->element_bytes + type->ref[type->ref_count + r], from, to, visit, argument);
 }
 
-/* The next piece of a large object, later: one that holds millions of references must not hold up everything else. */
-static void piece_push(struct gc_tracer *tracer, uint64_t at)
-{
-    if (tracer->marked.count < tracer->marked.room) {
-        stack_push(&tracer->marked, at | MARKED_PIECE);
-        return;
-    }
-    gc_flag_set(gc_block(tracer->gc, gc_block(tracer->gc, (uint32_t)(at >> MM_BLOCK_SHIFT))->large_head), GC_RESCAN);
-    tracer->starved = true;
-}
-
 /* The slots in [from, to) of an object that is where it was. */
 static inline __attribute__((always_inline)) void settled_scan(struct gc_tracer *tracer, const struct gc_type *type, uint64_t off, uint64_t word0, uint64_t from, uint64_t to)
 {
@@ -665,7 +658,7 @@ static void large_scan(struct gc_tracer *tracer, const struct gc_type *type, uin
 {
     uint64_t to = from + PIECE_BYTES, end = off + mm_object_extent(mm_header_bytes(word0));
     if (to < end && !type->flags)
-        piece_push(tracer, to);                 /* below what this one refers to, which comes first: so the stack stays short */
+        marked_push(tracer, to | MARKED_PIECE);         /* one that holds millions of references must not hold up everything else, and comes after what this piece refers to */
     settled_scan(tracer, type, off, word0, from == off ? 0 : from, to < end ? to : UINT64_MAX);
 }
 
@@ -682,20 +675,11 @@ static void marked_piece_scan(struct gc_tracer *tracer, uint64_t at)
         large_scan(tracer, type, off, word0, at);
 }
 
-void trace_storage_push(struct gc_tracer *tracer, uint64_t off, uint64_t piece)
-{
-    if (tracer->marked.count < tracer->marked.room) {
-        stack_push(&tracer->marked, piece << STORAGE_PIECE_SHIFT | off | MARKED_STORAGE);
-        return;
-    }
-    uint32_t block = (uint32_t)(off >> MM_BLOCK_SHIFT);
-    gc_flag_set(gc_block(tracer->gc, gc_space(tracer->gc, block) == GC_LARGE ? gc_block(tracer->gc, block)->large_head : block), GC_RESCAN);
-    tracer->starved = true;
-}
+void trace_storage_push(struct gc_tracer *tracer, uint64_t off, uint64_t piece) { marked_push(tracer, piece << STORAGE_PIECE_SHIFT | off | MARKED_STORAGE); }
 
 static void marked_storage_scan(struct gc_tracer *tracer, uint64_t entry)
 {
-    uint64_t off = entry & (((uint64_t)1 << STORAGE_PIECE_SHIFT) - 1) & ~(uint64_t)MARKED_STORAGE;
+    uint64_t off = storage_owner(entry);
     const struct gc_type *type = old_judge(tracer, off, trace_header(tracer->gc, off));
     if (type)
         fixed_storage_scan(tracer, type, off, entry >> STORAGE_PIECE_SHIFT);

@@ -100,8 +100,8 @@ void trace_queue_empty(struct gc_tracer *tracer);
 void trace_waiting_empty(struct gc_tracer *tracer);
 /* Nothing waits anywhere any more, and is not scanned. */
 void trace_waiting_forget(struct gc *gc);
-/* An old object that is marked and not yet scanned goes onto the stack; when that is full its block is scanned again. */
-void trace_marked_push(struct gc_tracer *tracer, uint64_t off);
+/* What is marked and not yet scanned (an entry of `marked`) goes onto the stack; when that is full its block is scanned again. */
+void trace_marked_push(struct gc_tracer *tracer, uint64_t entry);
 
 /* Calls `visit` for each reference slot of the object at `off` that lies in [from, to), offsets in the reserve. */
 void trace_each_slot(struct gc_tracer *tracer, uint64_t off, uint64_t from, uint64_t to, void (*visit)(struct gc_tracer *tracer, uint64_t *slot, void *argument), void *argument);

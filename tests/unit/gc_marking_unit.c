@@ -404,6 +404,38 @@ static void d9_an_empty_array_does_not_make_its_neighbour_wait(void **state)
     story_close();
 }
 
+/* A piece of a large object for which a stack has no room is found again by the object's head, which alone has a mark. */
+static void r9_pieces_that_find_no_room_are_scanned_again(void **state)
+{
+    struct gc_tracer full = { .gc = NULL };
+    story_open(LIMIT, 1);
+    full.gc = sim.gc;
+    root[0] = morph_new_array(me, refs_type, 4 * MM_BLOCK_BYTES / 8);
+    uint32_t head = sim_block(root[0]);
+    assert_int_equal(sim_space(root[0]), GC_LARGE);
+    trace_marked_push(&full, gc_off(head + 2) + 4096);
+    assert_true(full.starved);
+    assert_true(gc_block(sim.gc, head)->flags & GC_RESCAN);
+    assert_false(gc_block(sim.gc, head + 2)->flags & GC_RESCAN);
+    gc_flag_clear(gc_block(sim.gc, head), GC_RESCAN);
+    story_close();
+}
+
+/* A large object counts when it is found, before anybody judges its header; then for no more than its blocks. */
+static void r6_a_large_object_counts_for_no_more_than_its_blocks(void **state)
+{
+    story_open(LIMIT, 1);
+    root[0] = morph_new_array(me, refs_type, 4 * MM_BLOCK_BYTES / 8);
+    uint64_t *header = (uint64_t *)((char *)root[0] - MM_HEADER_BYTES), honest = *header;
+    uint64_t most = (uint64_t)gc_block(sim.gc, sim_block(root[0]))->large_blocks << MM_BLOCK_SHIFT;
+    *header = honest | 0xfffffff0;
+    marking_begin();
+    *header = honest;
+    assert_in_range(sim.gc->marker.marked_bytes, 4 * MM_BLOCK_BYTES, most);
+    marking_end();
+    story_close();
+}
+
 /* ---- Types on probation while a marking goes on ---- */
 
 /* Nodes have been born old for long, and their measuring is due. Is it begun before the marking that goes on ends? */
@@ -451,6 +483,8 @@ int main(void)
         world_case(d10_weak_objects_behind_ephemerons_are_cleared_too),
         world_case(d12_what_is_moved_keeps_what_it_refers_to),
         world_case(d12_compaction_knows_what_has_just_died),
+        world_case(r9_pieces_that_find_no_room_are_scanned_again),
+        world_case(r6_a_large_object_counts_for_no_more_than_its_blocks),
         world_case(d13_types_are_measured_while_a_marking_goes_on),
         world_case(d13_but_not_where_their_pause_would_forget_what_refers_into_blocks),
         world_case(d9_a_list_that_goes_backwards_is_marked),

@@ -242,7 +242,7 @@ static void a_full_block_is_its_threads_while_its_limit_is_there(void **state)
         frame[0] = object_new(thread, SHORT_BYTES);
     uint32_t full = sim_block(frame[0]);
     for (unsigned i = 0; i < 3; i++) {
-        everything_collect(thread);                /* the first one walks it to its end, the others find nothing more to walk */
+        everything_collect(thread);     /* the first one walks it to its end, the others find nothing more to walk */
         assert_true(is_granted(full));
     }
     frame[1] = object_new(thread, LONGER_BYTES);
