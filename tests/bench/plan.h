@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #define SUBJECTS_MAX 12u
 #define METRICS_MAX  10u
@@ -42,6 +43,14 @@ const struct bench *plan_find(const char *name);                /* NULL: no such
 
 /* The size of a benchmark at a scale (1: full). */
 uint64_t plan_size(const struct bench *bench, double scale);
+
+static inline bool plan_measures(const struct bench *bench, const char *metric)
+{
+    for (unsigned m = 0; bench->metric[m]; m++)
+        if (strcmp(bench->metric[m], metric) == 0)
+            return true;
+    return false;
+}
 
 static inline bool subject_is_morphmem(const struct subject *subject)
 {

@@ -10,8 +10,8 @@ static int double_compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The median over the runs. False: the subject has no such figure. */
-static bool median_get(const struct results *results, unsigned subject, const char *metric, double *ret_median)
+/* The median over the runs that have the figure. Returns how many do; with 0 there is none. */
+static unsigned median_get(const struct results *results, unsigned subject, const char *metric, double *ret_median)
 {
     double value[RUNS_MAX];
     unsigned count = 0;
@@ -21,10 +21,10 @@ static bool median_get(const struct results *results, unsigned subject, const ch
             value[count++] = *found;
     }
     if (count == 0)
-        return false;
+        return 0;
     qsort(value, count, sizeof *value, double_compare);
     *ret_median = count % 2 ? value[count / 2] : (value[count / 2 - 1] + value[count / 2]) / 2;
-    return true;
+    return count;
 }
 
 static void value_print(double value, unsigned width)
@@ -119,9 +119,10 @@ void report_json(const struct bench *bench, const struct results *results)
     for (unsigned s = 0; bench->subject[s].name; s++)
         for (unsigned m = 0; bench->metric[m]; m++) {
             double median;
-            if (median_get(results, s, bench->metric[m], &median))
+            unsigned runs = median_get(results, s, bench->metric[m], &median);
+            if (runs)
                 printf("{\"bench\":\"%s\",\"subject\":\"%s\",\"metric\":\"%s\",\"value\":%.6g,\"runs\":%u}\n", bench->name,
-                       bench->subject[s].name, bench->metric[m], median, results->runs[s]);
+                       bench->subject[s].name, bench->metric[m], median, runs);
         }
     fflush(stdout);
 }

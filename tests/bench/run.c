@@ -2,7 +2,8 @@
  *
  * Each run has a daemon of its own, started for it and ended after it, so that no run finds what another one left. The
  * daemon's time on a processor counts from the start of the subject's program to its end, and its memory is counted with the
- * subject's: private memory of both, and segments once, lent and pooled ones alike.
+ * subject's: private memory of both, and segments once, lent and pooled ones alike. Whoever looks at memory takes time from a subject
+ * that has two cores at work, and none from one that has a core left, so memory is looked at in a run of its own.
  */
 #define _GNU_SOURCE
 #include "tests/bench/run.h"
@@ -22,8 +23,7 @@
 #include "tests/bench/host.h"
 #include "tests/bench/measure.h"
 
-#define SAMPLE_MS      10           /* between two looks at memory, at least; */
-#define SAMPLE_PART    50           /* and of the time no more than one in so many goes into looking: both cores may be at work */
+#define SAMPLE_MS      10           /* between two looks at memory */
 #define STOLEN_PART    0.05
 #define PROCESS_MIB    "64"         /* w6 */
 #define WARM_PROCESSES 3u           /* w6: before the counted ones */
@@ -168,22 +168,19 @@ static uint64_t memory_together(pid_t child, pid_t daemon)
     return ours.anonymous_bytes + ours.file_bytes + its.anonymous_bytes + its.file_bytes + measure_segments(daemon);
 }
 
-/* Reads what the child says until it says no more, and looks at the memory of it and its daemon meanwhile. */
-static uint64_t child_listen(const struct child *child, const struct host *host, char *text, size_t room)
+/* Reads what the child says until it says no more. With a daemon: looks at the memory of both meanwhile, and returns the most that it saw. */
+static uint64_t child_listen(const struct child *child, pid_t daemon, char *text, size_t room)
 {
     size_t length = 0;
     uint64_t peak_bytes = 0;
-    int rest_ms = SAMPLE_MS;
     for (ssize_t got = 1; got != 0 && !run_interrupted;) {
         struct pollfd said = { .fd = child->out, .events = POLLIN };
-        int ready = poll(&said, 1, host->pid ? rest_ms : -1);
+        int ready = poll(&said, 1, daemon ? SAMPLE_MS : -1);
         if (ready > 0)
             got = read(child->out, text + length, room - 1 - length);
         if (ready > 0 && got > 0)
             length += (size_t)got;
-        uint64_t began_ns = clock_ns(), bytes = host->pid ? memory_together(child->pid, host->pid) : 0;
-        int looked_ms = (int)((clock_ns() - began_ns) * SAMPLE_PART / 1000000);
-        rest_ms = looked_ms > SAMPLE_MS ? looked_ms : SAMPLE_MS;
+        uint64_t bytes = daemon ? memory_together(child->pid, daemon) : 0;
         if (bytes > peak_bytes)
             peak_bytes = bytes;
     }
@@ -205,7 +202,7 @@ static int run_once(const struct subject *subject, const struct run_options *opt
     uint64_t daemon_ns = host->pid ? measure_cpu_ns(host->pid) : 0, start_ns = clock_ns();
     if (child_start(&child, subject, subject->work, size, host, false) < 0)
         return -1;
-    uint64_t peak_bytes = child_listen(&child, host, text, sizeof text);
+    uint64_t peak_bytes = child_listen(&child, options->looks ? host->pid : 0, text, sizeof text);
     int r = child_wait(child.pid, &usage);
     double wall_s = (double)(clock_ns() - start_ns) / 1e9;
     daemon_ns = host->pid ? measure_cpu_ns(host->pid) - daemon_ns : 0;
@@ -213,7 +210,8 @@ static int run_once(const struct subject *subject, const struct run_options *opt
     text_parse(figures, text);
     figures_set(figures, "wall_s", wall_s);
     figures_set(figures, "cpu_s", usage_seconds(&usage) + (double)daemon_ns / 1e9);
-    figures_set(figures, "peak_mb", host->pid ? (double)peak_bytes / (1 << 20) : (double)usage.ru_maxrss / 1024);
+    if (options->looks || !host->pid)
+        figures_set(figures, "peak_mb", host->pid ? (double)peak_bytes / (1 << 20) : (double)usage.ru_maxrss / 1024);
     return r;
 }
 
@@ -228,7 +226,7 @@ static int lanes_warm(const struct subject *subject, const struct host *host, st
         struct child child;
         if (child_start(&child, subject, work, PROCESS_MIB, host, false) < 0)
             return -1;
-        (void)child_listen(&child, host, text, sizeof text);
+        (void)child_listen(&child, 0, text, sizeof text);
         r = child_wait(child.pid, &usage);
         close(child.out);
     }

@@ -3,11 +3,12 @@
 #define BENCH_RUN_H
 
 #include <signal.h>
+#include <stdbool.h>
 
 #include "tests/bench/figures.h"
 #include "tests/bench/plan.h"
 
-struct run_options { uint64_t size; unsigned lanes; };
+struct run_options { uint64_t size; unsigned lanes; bool looks; };      /* looks: at memory, every 10 ms: a run for that alone */
 
 /* 0, or -1 with a sentence on standard error. A run of which the machine's host stole more than a twentieth is done again,
  * once. */
