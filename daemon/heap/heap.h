@@ -64,6 +64,10 @@ struct slot_end {
     uint32_t request_seen;
     uint32_t depth;             /* cells to keep in the ring */
     uint64_t filled_ns;         /* when it was last filled */
+    uint32_t given_blocks;      /* collected heaps: put into the ring so far; */
+    uint32_t rate_blocks;       /* taken from it, */
+    uint64_t rate_ns;           /* when the rate was last measured; */
+    uint64_t block_ns;          /* and from one block to the next; 0: not known */
 };
 
 struct heap {
@@ -98,6 +102,7 @@ struct heap {
     bool                 asking;        /* a thread waits for the grant that is being made: it may wait for the budget */
     uint32_t             turn;          /* the slot whose request is looked at first */
     uint64_t             active_ns;     /* last time it wanted something */
+    uint64_t             nap_ns;        /* when the worker comes again by itself; 0: not */
     uint64_t             rings, rings_since_ns, deaf_until_ns;
     struct heap         *hot_next, *all_next;
     struct heap_task    *tasks;         /* that wait for their moment (worker.h) */
@@ -110,6 +115,7 @@ struct heap {
     uint64_t             limit_blocks;  /* never less than granted_blocks */
     uint64_t             granted_blocks, peak_blocks, resident_blocks;
     uint64_t             grants, grants_ahead, refusals, given_back_blocks;
+    uint64_t             doorbells, naps;       /* times that a thread woke the worker; that the worker slept until it would be wanted */
     uint32_t             condemned;     /* positive morphmem error number; 0: fine */
 };
 

@@ -13,6 +13,11 @@
 #define DEPTH_MAX          4u           /* cells granted ahead, of up to a chunk each */
 #define OBJECTS_AHEAD      8u           /* blocks that wait in the ring of a thread that allocates objects, at most; */
 #define AHEAD_SHARE        64u          /* and of the heap's bound, one in so many */
+#define NAP_LEFT           5u           /* blocks that are left there when the worker comes again; with fewer than four its thread calls */
+#define RATE_BLOCKS        4u           /* taken, and the rate is known anew */
+#define WAKE_NS            40000ull     /* that it takes a worker to wake up by its timer: 20 to 50 us on a virtual machine */
+#define NAP_LEAST_NS       50000ull     /* shorter ones are not worth lying down; */
+#define NAP_MOST_NS        20000000ull  /* and for longer ones a call is not too much */
 #define LONG_WAIT_NS       1000000ull   /* a request that was not answered for so long is noted in the log */
 #define DRAINED_FAST_NS    200000ull
 #define DRAINED_SLOW_NS    20000000ull
@@ -22,6 +27,7 @@ static uint32_t minimum(uint64_t a, uint64_t b) { return (uint32_t)(a < b ? a : 
 static void publish(struct heap *heap, struct mm_slot *slot, struct slot_end *end, const struct mm_cell *cell)
 {
     end->cell[end->tail % MM_RING_CELLS] = (struct slot_cell){ cell->block, cell->count, cell->kind };
+    end->given_blocks += cell->count;
     mm_store_relaxed(&heap->grants, heap->grants + 1);
     mm_store_relaxed(&heap->member.granted_ns, os.now_ns());
     if (mm_ring_put(slot, &end->tail, cell))
@@ -156,6 +162,21 @@ static uint32_t blocks_ahead(const struct heap *heap)
     return share < 1 ? 1 : share < OBJECTS_AHEAD ? (uint32_t)share : OBJECTS_AHEAD;
 }
 
+/* A thread that takes fewer than it did is slower than was known, however few they are. */
+static void rate_measure(struct slot_end *end, uint32_t queued)
+{
+    uint64_t now = os.now_ns(), took = now - end->rate_ns;
+    uint32_t taken = end->given_blocks - queued, blocks = taken - end->rate_blocks;
+    if (end->rate_ns && blocks < RATE_BLOCKS) {
+        if (end->block_ns && took / (blocks + 1) > end->block_ns)
+            end->block_ns = took / (blocks + 1);
+        return;
+    }
+    end->block_ns = end->rate_ns ? took / blocks : 0;
+    end->rate_blocks = taken;
+    end->rate_ns = now;
+}
+
 /* Keeps the ring of a thread that allocates objects filled; one cell. */
 static bool objects_ahead(struct heap *heap, uint32_t index, struct mm_slot *slot, struct slot_end *end)
 {
@@ -196,4 +217,20 @@ bool refill_serve(struct heap *heap, bool *ret_false_testimony)
     if (any && heap->gc)
         heap_publish(heap);
     return any;
+}
+
+uint64_t refill_nap_ns(const struct heap *heap)
+{
+    uint32_t high = minimum(mm_load_relaxed(&heap->control->slots_high), heap->slot_count);
+    uint64_t nap = UINT64_MAX;
+    for (uint32_t i = 0; i < high; i++) {
+        struct slot_end *end = &heap->slot[i];
+        if (!end->ahead_kind)
+            continue;
+        uint32_t queued = queued_blocks(end, MM_RING_CELLS - mm_ring_room(mm_control_slot(heap->control, i), end->tail, &end->last_head));
+        rate_measure(end, queued);
+        uint64_t lasts = queued > NAP_LEFT ? (queued - NAP_LEFT) * end->block_ns : 0;
+        nap = lasts < nap ? lasts : nap;
+    }
+    return nap >= NAP_LEAST_NS + WAKE_NS && nap <= NAP_MOST_NS ? nap - WAKE_NS : 0;
 }

@@ -11,4 +11,9 @@
  * Touches client memory: inside a guard. The heap's worker. */
 bool refill_serve(struct heap *heap, bool *ret_false_testimony);
 
+/* How long, in nanoseconds, the worker of a collected heap may sleep and still come before one of its threads has to call, by how fast they took
+ * blocks from their rings. 0: not known, too short to be worth it, or so long that a call costs less.
+ * Touches client memory: inside a guard. The heap's worker, after refill_serve(). */
+uint64_t refill_nap_ns(const struct heap *heap);
+
 #endif

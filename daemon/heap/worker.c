@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "client/include/morphmem/error.h"
@@ -26,6 +27,7 @@
 #include "shm/ring.h"
 
 #define HOT_NS            100000ull
+#define TIMER_SLACK_NS    1000ul        /* the kernel's own is 50 us */
 #define RETRY_NS          2000000ull
 #define DEAF_NS           1000000ull
 #define RINGS_PER_SECOND  10000u
@@ -49,6 +51,7 @@ struct worker {
     struct heap    *all, *hot;
     struct census  *censuses;
     uint64_t        sweep_ns;           /* when to look at all heaps; UINT64_MAX: there are none */
+    uint64_t        nap_ns;             /* when to come to the first heap that was left for a while; UINT64_MAX: there is none */
     uint64_t        idle_ns;            /* when to look for collected heaps that have gone idle; UINT64_MAX: not at all */
     unsigned        trims, dirty, retries, deaf;        /* heaps in each condition, at most: hints that end a search early */
     uint64_t        cleaned;            /* number of the heap that had the last slice of background work */
@@ -232,6 +235,7 @@ static uint64_t heap_idle_due(const struct heap *heap)
 static void heap_heat(struct worker *worker, struct heap *heap, uint64_t now)
 {
     heap->active_ns = now;
+    heap->nap_ns = 0;
     heap->trim_chunk = 0;
     if (worker->sweep_ns == UINT64_MAX)
         worker->sweep_ns = now + CONFIG(pool_idle) * 1000000;
@@ -253,6 +257,48 @@ static bool heap_cool(struct heap *heap)
     return false;
 }
 
+struct nap { struct heap *heap; uint64_t ns; };
+
+static void nap_body(void *argument)
+{
+    struct nap *nap = argument;
+    nap->ns = refill_nap_ns(nap->heap);
+}
+
+/* How long a heap that wants nothing can be left alone; 0: not known. */
+static uint64_t heap_nap_ns(struct heap *heap)
+{
+    struct nap nap = { .heap = heap };
+    return heap->gc && !heap->condemned && guard_run(nap_body, &nap) ? nap.ns : 0;
+}
+
+static void nap_note(struct worker *worker, const struct heap *heap)
+{
+    if (heap->nap_ns && heap->nap_ns < worker->nap_ns)
+        worker->nap_ns = heap->nap_ns;
+}
+
+/* Leaves a heap that wants nothing to epoll: after a while, or at once if it is known for how long. False: it stays hot. */
+static bool heap_rest(struct worker *worker, struct heap *heap, uint64_t now)
+{
+    if (!heap->condemned && heap_left_over(heap))       /* we do not sleep, so nobody need call */
+        return false;
+    uint64_t nap_ns = heap_nap_ns(heap);
+    if ((!nap_ns && worker->spin && now - heap->active_ns <= HOT_NS) || !heap_cool(heap))
+        return false;
+    heap->hot = false;
+    if (nap_ns) {
+        heap->nap_ns = now + nap_ns;
+        mm_store_relaxed(&heap->naps, heap->naps + 1);
+        nap_note(worker, heap);
+    }
+    worker->retries += heap_waits(heap);
+    worker->dirty += heap_left_over(heap);
+    if (heap_idle_due(heap) < worker->idle_ns)
+        worker->idle_ns = heap_idle_due(heap);
+    return true;
+}
+
 static bool poll_hot(struct worker *worker)
 {
     bool any = false;
@@ -262,12 +308,7 @@ static bool poll_hot(struct worker *worker)
         if (heap_serve(heap)) {
             heap->active_ns = now;
             any = true;
-        } else if ((!worker->spin || now - heap->active_ns > HOT_NS) && heap_cool(heap)) {
-            heap->hot = false;
-            worker->retries += heap_waits(heap);
-            worker->dirty += heap_left_over(heap);
-            if (heap_idle_due(heap) < worker->idle_ns)
-                worker->idle_ns = heap_idle_due(heap);
+        } else if (heap_rest(worker, heap, now)) {
             *link = heap->hot_next;
             continue;
         }
@@ -311,6 +352,7 @@ static void on_doorbell(struct worker *worker, struct heap *heap)
     (void)!read(heap->doorbell, &count, sizeof count);
     if (heap->hot)
         return;
+    mm_store_relaxed(&heap->doorbells, heap->doorbells + 1);
     if (heap_serve(heap)) {
         heap_heat(worker, heap, now);
         return;
@@ -644,43 +686,55 @@ static bool background_step(struct worker *worker)
 
 /* ---- The thread ---- */
 
-/* Heaps that wait for their client to read its mail, and heaps that we were deaf to. */
+/* Heaps that wait for their client to read its mail, heaps that were left for a while, and heaps that we were deaf to. */
 static void look_again(struct worker *worker)
 {
     uint64_t now = os.now_ns();
     worker->retries = worker->deaf = 0;
+    worker->nap_ns = UINT64_MAX;
     for (struct heap *heap = worker->all; heap; heap = heap->all_next) {
         if (heap->deaf_until_ns && now >= heap->deaf_until_ns) {
             struct epoll_event in = { .events = EPOLLIN, .data.ptr = heap };
             epoll_ctl(worker->epoll, EPOLL_CTL_MOD, heap->doorbell, &in);
             heap->deaf_until_ns = 0;
         }
-        if ((heap->retry || heap->tasks || heap_gc_due(heap, now)) && heap_serve(heap))
+        if ((heap->nap_ns && now >= heap->nap_ns) || ((heap->retry || heap->tasks || heap_gc_due(heap, now)) && heap_serve(heap)))
             heap_heat(worker, heap, now);
+        nap_note(worker, heap);
         worker->retries += heap_waits(heap);
         worker->deaf += heap->deaf_until_ns != 0;
     }
 }
 
-static int sleep_ms(const struct worker *worker)
+/* When something is to be done though nobody calls; UINT64_MAX: never. */
+static uint64_t due_ns(const struct worker *worker)
 {
-    uint64_t now = os.now_ns(), due = segment_due_ns();
+    uint64_t due = segment_due_ns(), retry = worker->retries || worker->deaf || worker->giving ? os.now_ns() + RETRY_NS : UINT64_MAX;
     if (worker->sweep_ns < due)
         due = worker->sweep_ns;
     if (worker->idle_ns < due)
         due = worker->idle_ns;
-    if ((worker->retries || worker->deaf || worker->giving) && now + RETRY_NS < due)
-        due = now + RETRY_NS;
-    if (due == UINT64_MAX)
-        return -1;
-    return due <= now ? 0 : (int)((due - now) / 1000000 > 3600000 ? 3600000 : (due - now + 999999) / 1000000);
+    if (worker->nap_ns < due)
+        due = worker->nap_ns;
+    return retry < due ? retry : due;
 }
 
-/* Hears the doorbells, for at most timeout_ms. */
-static void worker_listen(struct worker *worker, int timeout_ms)
+/* Waits for doorbells until `until`; 0: only looks. */
+static int events_wait(struct worker *worker, struct epoll_event *events, int room, uint64_t until)
+{
+    uint64_t now = until ? os.now_ns() : 0, rest = until > now ? until - now : 0;
+    struct timespec most = { .tv_sec = (time_t)(rest / 1000000000), .tv_nsec = (long)(rest % 1000000000) };
+    int n = epoll_pwait2(worker->epoll, events, room, until == UINT64_MAX ? NULL : &most, NULL);
+    if (n < 0 && errno == ENOSYS)       /* Linux before 5.11: to the millisecond */
+        n = epoll_wait(worker->epoll, events, room, until == UINT64_MAX ? -1 : rest > 3600000000000ull ? 3600000 : (int)((rest + 999999) / 1000000));
+    return n;
+}
+
+/* Hears the doorbells. */
+static void worker_listen(struct worker *worker, uint64_t until)
 {
     struct epoll_event events[64];
-    int n = epoll_wait(worker->epoll, events, 64, timeout_ms);
+    int n = events_wait(worker, events, 64, until);
     mm_store_seq_cst(&worker->asleep, 0);
     for (int i = 0; i < n; i++) {
         uint64_t count;
@@ -689,21 +743,22 @@ static void worker_listen(struct worker *worker, int timeout_ms)
         else
             (void)!read(worker->wake, &count, sizeof count);
     }
-    if (worker->retries || worker->deaf)
+    if (worker->retries || worker->deaf || (worker->nap_ns != UINT64_MAX && os.now_ns() >= worker->nap_ns))
         look_again(worker);
 }
 
 static void worker_sleep(struct worker *worker)
 {
-    int timeout_ms = sleep_ms(worker);
+    uint64_t until = due_ns(worker);
     mm_store_seq_cst(&worker->asleep, 1);       /* pairs with the load in worker_post() */
-    worker_listen(worker, mailbox_empty(worker) && !mm_load_seq_cst(&worker->nudged) ? timeout_ms : 0);
+    worker_listen(worker, mailbox_empty(worker) && !mm_load_seq_cst(&worker->nudged) ? until : 0);
 }
 
 static void *worker_main(void *argument)
 {
     struct worker *worker = argument;
     unsigned rounds = 0;
+    (void)prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS);
     while (!worker->stopping) {
         mm_store_relaxed(&worker->beat, worker->beat + 1);
         bool any = mailbox_run(worker);
@@ -723,7 +778,7 @@ static int worker_start(struct worker *worker, unsigned index)
 {
     worker->index = index;
     worker->last = &worker->first;
-    worker->sweep_ns = worker->idle_ns = UINT64_MAX;
+    worker->sweep_ns = worker->nap_ns = worker->idle_ns = UINT64_MAX;
     worker->spin = mm_machine_cores() > 1;
     worker->epoll = epoll_create1(EPOLL_CLOEXEC);
     worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

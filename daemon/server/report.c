@@ -250,6 +250,8 @@ void card_update(struct heap_card *card, const struct conn *conn, const struct c
     card->mapped_bytes = (uint64_t)mm_load_relaxed(&heap->mapped_chunks) << MM_CHUNK_SHIFT;
     card->grants = mm_load_relaxed(&heap->grants);
     card->refusals = mm_load_relaxed(&heap->refusals);
+    card->doorbells = mm_load_relaxed(&heap->doorbells);
+    card->naps = mm_load_relaxed(&heap->naps);
     card->given_back_blocks = mm_load_relaxed(&heap->given_back_blocks);
     card->pressure_letters = mm_load_relaxed(&heap->pressure.letters);
     card->used_bytes = census->used_bytes;
@@ -321,6 +323,8 @@ void report_heap(struct mm_report_writer *report, const struct heap_card *card)
         .threads = card->threads,
         .grants = card->grants,
         .refusals = card->refusals,
+        .doorbells = card->doorbells,
+        .naps = card->naps,
         .given_back_bytes = card->given_back_blocks << MM_BLOCK_SHIFT,
         .pressure_letters = card->pressure_letters,
         .waits = card->waits,

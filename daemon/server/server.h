@@ -27,7 +27,7 @@ struct heap_card {
     uint32_t types;
     uint32_t condemned;
     /* Of the last census, and the accounts at the end. */
-    uint64_t limit_blocks, granted_blocks, peak_blocks, resident_blocks, mapped_bytes, grants, refusals, given_back_blocks, pressure_letters;
+    uint64_t limit_blocks, granted_blocks, peak_blocks, resident_blocks, mapped_bytes, grants, refusals, doorbells, naps, given_back_blocks, pressure_letters;
     uint64_t used_bytes, arena_bytes, arenas, pool_bytes, pools, pool_objects, object_bytes, large_bytes, spare_bytes, threads, waits, wait_ns;
     uint64_t live_bytes, nursery_bytes, young_bytes, old_bytes;
     uint64_t target_bytes, share_bytes, asks;

@@ -674,6 +674,28 @@ static void objects_are_counted_wherever_they_are(void **state)
     test_daemon_stop(daemon);
 }
 
+/* Blocks at a steady pace: the worker learns it, sleeps in between and comes by itself. Never woken, a thread makes no system call. */
+static void a_steady_thread_need_not_call(void **state)
+{
+    struct test_daemon *daemon = test_daemon_start("--log-level=warning", NULL);
+    struct collected heap = collected_open("steady", 64 * MiB);
+    const uint64_t end_ns = test_now_ns() + (uint64_t)ANSWER_MS * 1000000;
+    uint64_t naps = 0, next_ns = test_now_ns();
+    while (naps < 20 && test_now_ns() < end_ns) {
+        for (unsigned i = 0; i < 100; i++, next_ns += 200000) {
+            garbage(&heap, 64 * KiB / (sizeof(struct node) + 8));
+            while (test_now_ns() < next_ns)
+                ;
+        }
+        naps = test_heap_stat(heap.client.id, "naps");
+    }
+    assert_true(naps >= 20);
+    print_message("%llu naps, %llu calls\n", (unsigned long long)naps, (unsigned long long)test_heap_stat(heap.client.id, "doorbells"));
+    assert_ok(morph_thread_detach(heap.client.me));
+    assert_ok(morph_heap_close(heap.client.heap));
+    test_daemon_stop(daemon);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -688,6 +710,7 @@ int main(void)
         test_case(hostile_root_sets_are_refused),
         test_case(roots_in_a_pause_are_refused),
         test_case(objects_are_counted_wherever_they_are),
+        test_case(a_steady_thread_need_not_call),
     };
     return test_run(cases);
 }

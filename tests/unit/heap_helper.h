@@ -26,7 +26,8 @@
 #define KIB ((uint64_t)1 << 10)
 #define MIB ((uint64_t)1 << 20)
 #define GIB ((uint64_t)1 << 30)
-#define MS  1000000ull              /* in nanoseconds */
+#define US  1000ull                 /* in nanoseconds */
+#define MS  1000000ull
 #define SEC 1000000000ull
 
 /* ---- The world ---- */

@@ -296,6 +296,20 @@ static void a_gone_threads_cursors_are_not_inherited(void **state)
 
 /* ---- Blocks that were granted ahead ---- */
 
+/* A heap with room in holes alone: a cell for each block. */
+static void holes_open(void)
+{
+    story_open(64 * MIB, 1);
+    root[0] = morph_new_array(me, refs_type, 200000);
+    for (uint32_t i = 0; i < 200000; i++) {
+        struct node *node = node_new_old(i);
+        if (i % 2)
+            morph_store(me, root[0], &((struct refs *)root[0])->ref[i], node);
+    }
+    collect(MORPH_COLLECT_MAJOR);
+    settle();
+}
+
 static uint32_t left_when_called;
 
 static void left_note(void)
@@ -310,15 +324,7 @@ static void left_note(void)
 /* A worker that sleeps is called while there are blocks left in the ring, since it needs a while to wake up. */
 static void the_worker_is_called_before_the_ring_is_empty(void **state)
 {
-    story_open(64 * MIB, 1);
-    root[0] = morph_new_array(me, refs_type, 200000);
-    for (uint32_t i = 0; i < 200000; i++) {
-        struct node *node = node_new_old(i);
-        if (i % 2)
-            morph_store(me, root[0], &((struct refs *)root[0])->ref[i], node);
-    }
-    collect(MORPH_COLLECT_MAJOR);
-    settle();
+    holes_open();
     left_when_called = 0;
     sim.yield = left_note;
     for (uint32_t i = 0; i < 20000; i++)
@@ -328,12 +334,77 @@ static void the_worker_is_called_before_the_ring_is_empty(void **state)
     story_close();
 }
 
+static uint32_t block_at_hand(void)
+{
+    return (uint32_t)((morph__thread_of(me)->slot->old_limit - 1 - (uintptr_t)sim.heap->view.base) >> MM_BLOCK_SHIFT);
+}
+
+/* Fills `blocks` old blocks, each in `each_ns`. */
+static void blocks_fill(uint32_t blocks, uint64_t each_ns)
+{
+    while (blocks > 0) {
+        uint32_t block = block_at_hand();
+        (void)node_new_old(1);
+        if (block_at_hand() == block)
+            continue;
+        world_ns += each_ns;
+        blocks--;
+    }
+}
+
+static uint32_t ring_blocks(void)
+{
+    const struct mm_slot *slot = morph__thread_of(me)->slot;
+    uint32_t blocks = 0;
+    for (uint32_t at = slot->ring_head; at != slot->ring_tail; at++)
+        blocks += slot->cell[at % MM_RING_CELLS].count;
+    return blocks;
+}
+
+static uint64_t nap_after_serving(void)
+{
+    while (sim_serve())
+        ;
+    return refill_nap_ns(sim.heap);
+}
+
+/* A worker that has seen how fast blocks are taken sleeps so long, and comes before the thread has to call. */
+static void the_worker_knows_how_long_a_ring_lasts(void **state)
+{
+    const uint64_t each = 100 * US, wake = 40 * US;
+    holes_open();
+    sim.tick_ns = 0;
+    (void)node_new_old(0);
+    (void)nap_after_serving();
+    assert_int_equal(refill_nap_ns(sim.heap), 0);                       /* nothing is known yet */
+    for (unsigned i = 0; i < 12; i++) {
+        blocks_fill(1, each);
+        (void)nap_after_serving();
+    }
+    assert_int_equal(ring_blocks(), 7);
+    assert_int_equal(refill_nap_ns(sim.heap), 2 * each - wake);
+    blocks_fill(2, each);                                               /* nobody came */
+    assert_int_equal(refill_nap_ns(sim.heap), 0);
+    for (unsigned i = 0; i < 12; i++) {
+        blocks_fill(1, each / 10);
+        (void)nap_after_serving();
+    }
+    assert_int_equal(refill_nap_ns(sim.heap), 0);                       /* so fast that it had better stay awake */
+    world_ns += 1 * MS;                                                 /* and now none is taken: it is slower than was known */
+    uint64_t nap = refill_nap_ns(sim.heap);
+    assert_in_range(nap, 200 * US, 3 * MS);
+    world_ns += 1000 * MS;
+    assert_int_equal(refill_nap_ns(sim.heap), 0);                       /* it may not want anything for a long time */
+    story_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = { test_case(holes_are_what_lies_between_objects), world_case(sweeping_leaves_what_is_marked),
                                         world_case(a_request_is_given_a_block_that_has_the_hole),
                                         world_case(a_full_block_is_its_threads_while_its_limit_is_there),
                                         world_case(a_gone_threads_cursors_are_not_inherited),
-                                        world_case(the_worker_is_called_before_the_ring_is_empty) };
+                                        world_case(the_worker_is_called_before_the_ring_is_empty),
+                                        world_case(the_worker_knows_how_long_a_ring_lasts) };
     return test_run(cases);
 }
