@@ -27,48 +27,9 @@
 
 /* ---- Tables ---- */
 
-/* Those bits of [from, to) that lie in the word of `from`. */
-static uint64_t word_mask(uint32_t from, uint32_t to)
-{
-    uint64_t above = UINT64_MAX << from % 64;
-    return to - from >= 64 - from % 64 ? above : above & ~(UINT64_MAX << to % 64);
-}
-
-void gc_bits_set(uint64_t *bits, uint32_t from, uint32_t to)
-{
-    for (; from < to; from = (from / 64 + 1) * 64)
-        bits[from / 64] |= word_mask(from, to);
-}
-
-void gc_bits_clear(uint64_t *bits, uint32_t from, uint32_t to)
-{
-    for (; from < to; from = (from / 64 + 1) * 64)
-        bits[from / 64] &= ~word_mask(from, to);
-}
-
-bool gc_bits_run(const uint64_t *bits, uint32_t from, uint32_t *ret_from, uint32_t *ret_to)
-{
-    uint32_t word = from / 64;
-    if (from >= GC_BLOCK_GRANULES)
-        return false;
-    uint64_t set = bits[word] & UINT64_MAX << from % 64;
-    while (!set) {
-        if (++word == GC_BLOCK_GRANULES / 64)
-            return false;
-        set = bits[word];
-    }
-    uint32_t begin = word * 64 + (uint32_t)__builtin_ctzll(set);
-    uint64_t clear = ~bits[word] & UINT64_MAX << begin % 64;
-    while (!clear && ++word < GC_BLOCK_GRANULES / 64)
-        clear = ~bits[word];
-    *ret_from = begin;
-    *ret_to = clear ? word * 64 + (uint32_t)__builtin_ctzll(clear) : GC_BLOCK_GRANULES;
-    return true;
-}
-
 void gc_marks_clear(struct gc_block *side)
 {
-    for (uint32_t word = 0; word < GC_BLOCK_GRANULES / 64; word++)
+    for (uint32_t word = 0; word < GC_BLOCK_WORDS; word++)
         side->bits[word].mark = 0;
 }
 
@@ -407,7 +368,7 @@ static void from_space_choose(struct gc *gc)
             continue;
         }
         if (survivors_among(gc, block)) {
-            for (uint32_t word = 0; word < GC_BLOCK_GRANULES / 64; word++)
+            for (uint32_t word = 0; word < GC_BLOCK_WORDS; word++)
                 gc_block(gc, block)->bits[word].start = 0;
         } else {
             heap_block_set_state(gc->heap, block, MM_BLOCK_NURSERY);

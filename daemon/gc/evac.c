@@ -195,7 +195,7 @@ void evac_end(struct gc *gc)
         return;
     for (uint32_t i = 0; i < gc->evac_count; i++) {
         struct gc_block *side = gc_block(gc, gc->evac[i]);
-        for (uint32_t w = 0; w < GC_BLOCK_GRANULES / 64; w++) {
+        for (uint32_t w = 0; w < GC_BLOCK_WORDS; w++) {
             struct gc_bits *bits = &side->bits[w];
             uint64_t stays = bits->mark & bits->start;
             bits->start |= bits->mark;                  /* what was moved is swept like what died, by the end that it has here */

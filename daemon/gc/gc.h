@@ -31,6 +31,7 @@
 #ifndef DAEMON_GC_H
 #define DAEMON_GC_H
 
+#include "daemon/gc/bits.h"
 #include "daemon/gc/elevator.h"
 #include "daemon/gc/receipt.h"
 #include "daemon/heap/heap.h"
@@ -38,7 +39,6 @@
 #include "daemon/heap/types.h"
 #include "shm/hole.h"
 
-#define GC_BLOCK_GRANULES  (MM_BLOCK_BYTES / MM_GRANULE_BYTES)      /* 4096 */
 #define GC_SMALL_BYTES     256u                                     /* longer objects have copy regions of their own, and do not take what they leave */
 #define GC_QUEUE        16u           /* a power of two */
 #define GC_GREY_SETTLED 16384u        /* slots of old objects that may wait on one stack */
@@ -87,8 +87,8 @@ struct gc_bits {
 
 /* The private side of a block: who starts where and ends where, who is alive, which cards matter. All zero for a free block. */
 struct gc_block {
-    struct gc_bits bits[GC_BLOCK_GRANULES / 64];
-    uint64_t done[GC_BLOCK_GRANULES / 64];      /* young: the claim has been carried out; parallel copying waits for it */
+    struct gc_bits bits[GC_BLOCK_WORDS];
+    uint64_t done[GC_BLOCK_WORDS];      /* young: the claim has been carried out; parallel copying waits for it */
     uint64_t carry[GC_BLOCK_CARDS / 64];        /* cards to be scanned at the next minor collection */
     uint64_t waits;                             /* in which words of `bits` something of old objects waits to be scanned */
     uint32_t used_bytes;                        /* old: of objects, as the last marking found and what was put there since; about */
@@ -127,7 +127,7 @@ struct gc_type {
 struct gc_grant {
     uint32_t block, slot;
     uint64_t seq;                       /* of all grants: a thread comes to its own in this order */
-    uint64_t holes[GC_BLOCK_GRANULES / 64];     /* as they were granted */
+    uint64_t holes[GC_BLOCK_WORDS];     /* as they were granted */
     uint32_t walked;                    /* offset in the block: objects below have their start bits */
     uint32_t scanned;                   /* in a pause: where this walk began */
     bool     ended;                     /* in a pause: its thread is done with it */
@@ -185,7 +185,7 @@ struct gc_tracer {
     struct gc_elevator *waiting;        /* blocks where others of those wait; NULL: there are none, and none will */
     struct gc_region region[GC_TO_KINDS][2];    /* [enum gc_to_kind][small, longer] */
     uint32_t         old_block[2];      /* whose holes the old ones take, one after the other: */
-    uint64_t         holes[2][GC_BLOCK_GRANULES / 64];
+    uint64_t         holes[2][GC_BLOCK_WORDS];
     struct gc_moved  moved[GC_TO_KINDS];        /* copied to survivors, promoted, evacuated */
     uint64_t         kept_objects, kept_bytes, marked_objects, marked_bytes;
     struct gc_stack  weak, ephemerons;  /* objects met, to be looked at when the trace is over */
@@ -399,10 +399,6 @@ static inline void gc_bit_set(uint64_t *bits, uint32_t i) { bits[i / 64] |= (uin
 static inline void gc_bit_clear(uint64_t *bits, uint32_t i) { bits[i / 64] &= ~((uint64_t)1 << (i % 64)); }
 static inline void gc_flag_set(struct gc_block *side, uint8_t flag) { __atomic_fetch_or(&side->flags, flag, __ATOMIC_RELAXED); }
 static inline void gc_flag_clear(struct gc_block *side, uint8_t flag) { __atomic_fetch_and(&side->flags, (uint8_t)~flag, __ATOMIC_RELAXED); }
-void gc_bits_set(uint64_t *bits, uint32_t from, uint32_t to);           /* [from, to) */
-void gc_bits_clear(uint64_t *bits, uint32_t from, uint32_t to);
-/* The first run of set bits at or behind `from`, of a bit a granule of a block; false: none. */
-bool gc_bits_run(const uint64_t *bits, uint32_t from, uint32_t *ret_from, uint32_t *ret_to);
 
 /* Where objects of an old block start: by its marks, if it is not swept. */
 static inline bool gc_by_marks(const struct gc_block *side) { return side->flags & GC_UNSWEPT; }

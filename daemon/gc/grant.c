@@ -188,7 +188,7 @@ static bool major_due(struct gc *gc, uint32_t slot, uint64_t blocks)
 /* Holes for an object of `bytes`, or free blocks. */
 static int old_take(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)
 {
-    uint64_t all[GC_BLOCK_GRANULES / 64];
+    uint64_t all[GC_BLOCK_WORDS];
     memset(all, 0xff, sizeof all);
     gc->various = gc->various || bytes > GC_SMALL_BYTES;
     if (bytes <= MM_LARGE_BYTES && holes_grant(gc, slot, bytes, ret_cell) == 0)

@@ -13,10 +13,11 @@
 #include "daemon/gc/trace.h"
 #include "daemon/os/os.h"
 
-#define HOLE_LEAST_BYTES  32u           /* no object with a payload is shorter */
+_Static_assert(2 * MM_GRANULE_BYTES == 32, "no object with a payload is shorter: a hole of one granule is none");
 #define UNWALKED_MOST     64u           /* blocks that have been left and not been walked: a pause walks them in a millisecond or two; */
 #define UNWALKED_SLOT     16u           /* and a thread is in some, and has others in its ring */
-#define HOLE_FETCH_BYTES  512u          /* ahead of a walk from header to header: it waits for nothing else */
+#define HOLE_FETCH_BYTES  512u          /* ahead of a walk from header to header: it waits for nothing else, */
+#define HOLES_FETCHED     6u            /* and the starts of the next holes */
 
 /* ---- Lending ---- */
 
@@ -42,7 +43,7 @@ bool holes_note(struct gc *gc, uint32_t slot, uint32_t block, const uint64_t *ho
 static void objects_find(const struct gc_block *side, uint64_t *ret_taken)
 {
     uint64_t carry = 0, borrow = 0;
-    for (uint32_t word = 0; word < GC_BLOCK_GRANULES / 64; word++) {
+    for (uint32_t word = 0; word < GC_BLOCK_WORDS; word++) {
         uint64_t end = side->bits[word].end, twice = end << 1 | carry, less = side->bits[word].start, some = twice - less;
         carry = end >> 63;
         ret_taken[word] = some - borrow;
@@ -50,17 +51,22 @@ static void objects_find(const struct gc_block *side, uint64_t *ret_taken)
     }
 }
 
-uint32_t holes_find(const struct gc_block *side, uint64_t *ret_holes)
+void holes_find(const struct gc_block *side, uint64_t *ret_holes)
+{
+    uint64_t taken[GC_BLOCK_WORDS + 2];         /* a word of taken granules at either end */
+    taken[0] = taken[GC_BLOCK_WORDS + 1] = UINT64_MAX;
+    objects_find(side, taken + 1);
+    for (uint32_t word = 1; word <= GC_BLOCK_WORDS; word++) {
+        uint64_t before = taken[word] << 1 | taken[word - 1] >> 63, behind = taken[word] >> 1 | taken[word + 1] << 63;
+        ret_holes[word - 1] = ~taken[word] & ~(before & behind);        /* not those of one granule */
+    }
+}
+
+uint32_t holes_longest(const uint64_t *holes)
 {
     uint32_t longest = 0;
-    objects_find(side, ret_holes);
-    for (uint32_t word = 0; word < GC_BLOCK_GRANULES / 64; word++)
-        ret_holes[word] = ~ret_holes[word];
-    for (uint32_t from, to = 0; gc_bits_run(ret_holes, to, &from, &to);)
-        if ((to - from) * MM_GRANULE_BYTES < HOLE_LEAST_BYTES)
-            gc_bits_clear(ret_holes, from, to);
-        else if (to - from > longest)
-            longest = to - from;
+    for (uint32_t from, to = 0; gc_bits_run(holes, to, &from, &to);)
+        longest = to - from > longest ? to - from : longest;
     return longest;
 }
 
@@ -81,11 +87,11 @@ static uint32_t holes_chain(struct gc *gc, uint32_t block, const uint64_t *holes
 
 int holes_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)
 {
-    uint64_t holes[GC_BLOCK_GRANULES / 64];
+    uint64_t holes[GC_BLOCK_WORDS];
     uint32_t block = reclaim_take_listed(gc, bytes);
     if (block == GC_NO_BLOCK)
         return -1;
-    (void)holes_find(gc_block(gc, block), holes);
+    holes_find(gc_block(gc, block), holes);
     if (!holes_note(gc, slot, block, holes)) {
         reclaim_list(gc, block);
         return -1;
@@ -153,12 +159,27 @@ static bool filled_by(const struct gc *gc, uint32_t block, const struct mm_slot 
            (cursor_in(gc, block, &slot->old_cursor, ret_at) || (gc->fixed && cursor_in(gc, block, &slot->young_cursor, ret_at)));
 }
 
+/* Fetches the start of the next hole. */
+static void hole_fetch(const struct gc_grant *grant, const char *block, uint32_t *at)
+{
+    uint32_t from;
+    if (gc_bits_run(grant->holes, *at, &from, at))
+        __builtin_prefetch(block + from * MM_GRANULE_BYTES);
+    else
+        *at = GC_BLOCK_GRANULES;
+}
+
 /* Walks what is new in a grant; `last`: where the thread is in it, UINT32_MAX: it is not. True: it is done with it. */
 static bool grant_walk(struct gc *gc, struct gc_grant *grant, uint32_t last)
 {
     bool here = last != UINT32_MAX;
+    const char *block = gc->heap->view.base + gc_off(grant->block);
+    uint32_t fetched = grant->walked / MM_GRANULE_BYTES;
+    for (unsigned i = 0; i < HOLES_FETCHED; i++)
+        hole_fetch(grant, block, &fetched);
     for (uint32_t from, to; gc_bits_run(grant->holes, grant->walked / MM_GRANULE_BYTES, &from, &to);) {
         uint32_t begin = from * MM_GRANULE_BYTES, end = to * MM_GRANULE_BYTES;
+        hole_fetch(grant, block, &fetched);
         if (here && last < begin)               /* it has filled the hole before to the last byte, and comes here next */
             return false;
         uint32_t walked = hole_walk(gc, grant, begin, end);
@@ -169,6 +190,20 @@ static bool grant_walk(struct gc *gc, struct gc_grant *grant, uint32_t last)
         grant->walked = end;
     }
     return !here;                       /* full to the last byte, it is its thread's until its limit is elsewhere: the other cursor could be given it */
+}
+
+/* Is a block still in a ring, untaken? */
+static bool in_ring(const struct gc *gc, const struct gc_grant *grant)
+{
+    const struct slot_end *end = &gc->heap->slot[grant->slot];
+    struct mm_slot *slot = mm_control_slot(gc->heap->control, grant->slot);
+    uint32_t head = mm_load_relaxed(&slot->ring_head);
+    if (end->tail - head > MM_RING_CELLS)
+        return false;
+    for (uint32_t i = head; i != end->tail; i++)
+        if (end->cell[i % MM_RING_CELLS].kind == MM_GRANT_OLD && grant->block - end->cell[i % MM_RING_CELLS].block < end->cell[i % MM_RING_CELLS].count)
+            return true;
+    return false;
 }
 
 /* The holes of a grant are not in the ring any more, nor in anybody's hands. */
@@ -198,20 +233,6 @@ static void grant_each(struct gc *gc, const struct gc_grant *grant, void (*visit
 }
 
 /* ---- In a pause ---- */
-
-/* Is a block still in a ring, untaken? */
-static bool in_ring(const struct gc *gc, const struct gc_grant *grant)
-{
-    const struct slot_end *end = &gc->heap->slot[grant->slot];
-    struct mm_slot *slot = mm_control_slot(gc->heap->control, grant->slot);
-    uint32_t head = mm_load_relaxed(&slot->ring_head);
-    if (end->tail - head > MM_RING_CELLS)
-        return false;
-    for (uint32_t i = head; i != end->tail; i++)
-        if (end->cell[i % MM_RING_CELLS].kind == MM_GRANT_OLD && grant->block - end->cell[i % MM_RING_CELLS].block < end->cell[i % MM_RING_CELLS].count)
-            return true;
-    return false;
-}
 
 void holes_walk(struct gc *gc)
 {
@@ -271,7 +292,7 @@ static bool left(const struct gc *gc, const struct gc_grant *grant)
     const struct mm_slot *slot = mm_control_slot(gc->heap->control, grant->slot);
     if (!gc->fixed && !grant->odd && grant->seq < end->begun_seq)
         return true;
-    if (grant->odd || !begun(gc, grant))
+    if (grant->odd || in_ring(gc, grant) || !begun(gc, grant))
         return false;
     if (grant->seq > end->begun_seq)
         end->begun_seq = grant->seq;

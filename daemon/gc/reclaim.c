@@ -22,7 +22,7 @@ static uint32_t free_bytes_unswept(const struct gc_block *side) { return rest(si
 
 static bool is_empty(const struct gc_block *side, bool by_marks)
 {
-    for (unsigned word = 0; word < GC_BLOCK_GRANULES / 64; word++)
+    for (unsigned word = 0; word < GC_BLOCK_WORDS; word++)
         if (gc_starts(side, by_marks, word))
             return false;
     return true;
@@ -51,7 +51,7 @@ void reclaim_lists_clear(struct gc *gc)
 void reclaim_list(struct gc *gc, uint32_t block)
 {
     struct gc_block *side = gc_block(gc, block);
-    uint64_t holes[GC_BLOCK_GRANULES / 64];
+    uint64_t holes[GC_BLOCK_WORDS];
     if (side->flags & (GC_GRANTED | GC_REGION | GC_UNSWEPT | GC_LISTED))
         return;
     uint32_t free = free_bytes(side), *head;
@@ -60,7 +60,10 @@ void reclaim_list(struct gc *gc, uint32_t block)
         reclaim_free_block(gc, block);
         return;
     }
-    if (free < LIST_LEAST_BYTES || (side->longest = (uint16_t)holes_find(side, holes)) == 0)
+    if (free < LIST_LEAST_BYTES)
+        return;
+    holes_find(side, holes);
+    if ((side->longest = (uint16_t)holes_longest(holes)) == 0)
         return;
     head = &gc->listed[class_of(side->longest)];
     heap_block_set_state(gc->heap, block, MM_BLOCK_RECYCLABLE);
@@ -127,7 +130,7 @@ static void become_old(struct gc *gc, uint32_t block)
     struct gc_block *side = gc_block(gc, block);
     memset(side->done, 0, sizeof side->done);
     if (gc->marking) {
-        for (uint32_t word = 0; word < GC_BLOCK_GRANULES / 64; word++)
+        for (uint32_t word = 0; word < GC_BLOCK_WORDS; word++)
             side->bits[word].mark = side->bits[word].start;
         side->live_bytes = side->used_bytes;
     } else {
@@ -173,7 +176,7 @@ void reclaim_from_space(struct gc *gc)
 static void objects_sweep(struct gc_block *side)
 {
     uint64_t borrow = 0;
-    for (uint32_t word = 0; word < GC_BLOCK_GRANULES / 64; word++) {
+    for (uint32_t word = 0; word < GC_BLOCK_WORDS; word++) {
         struct gc_bits *bits = &side->bits[word], was = *bits;
         uint64_t dead = was.start & ~was.mark, some = was.end - dead;
         *bits = (struct gc_bits){ .start = was.mark, .end = was.end & (some - borrow), .leaf = was.leaf & was.mark };

@@ -124,7 +124,7 @@ static bool holes_block_open(struct gc_tracer *tracer, unsigned which, uint64_t 
     unlock(tracer);
     if (block == GC_NO_BLOCK)
         return false;
-    (void)holes_find(gc_block(gc, block), tracer->holes[which]);
+    holes_find(gc_block(gc, block), tracer->holes[which]);
     return true;
 }
 

@@ -94,7 +94,7 @@ static inline uint32_t old_granules(const struct gc_block *side, uint32_t granul
 {
     uint32_t word = granule / 64;
     uint64_t end = side->bits[word].end & UINT64_MAX << granule % 64;
-    while (!end && ++word < GC_BLOCK_GRANULES / 64)
+    while (!end && ++word < GC_BLOCK_WORDS)
         end = side->bits[word].end;
     return end ? word * 64 + (uint32_t)__builtin_ctzll(end) + 1 - granule : 0;
 }
@@ -776,7 +776,7 @@ static void rescan(struct gc_tracer *tracer)
         if (!(side->flags & GC_RESCAN))
             continue;
         side->flags &= (uint8_t)~GC_RESCAN;
-        for (uint32_t w = 0; w < GC_BLOCK_GRANULES / 64; w++)
+        for (uint32_t w = 0; w < GC_BLOCK_WORDS; w++)
             for (uint64_t bits = side->bits[w].mark; bits; bits &= bits - 1) {
                 marked_scan(tracer, gc_off(b) + (w * 64 + (uint32_t)__builtin_ctzll(bits)) * MM_GRANULE_BYTES);
                 while (drain_some(tracer))

@@ -186,8 +186,9 @@ bool stack_push_grow(struct gc_stack *stack, uint64_t word);
 int holes_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell);
 /* A block of which these granules are lent. False: no memory for it. */
 bool holes_note(struct gc *gc, uint32_t slot, uint32_t block, const uint64_t *holes);
-/* What lies between the objects of an old block, in holes of 32 bytes and more: a bit a granule; the granules of the longest one. Private tables only. */
-uint32_t holes_find(const struct gc_block *side, uint64_t *ret_holes);
+/* What lies between the objects of an old block, in holes of 32 bytes and more: a bit a granule. Private tables only. */
+void holes_find(const struct gc_block *side, uint64_t *ret_holes);
+uint32_t holes_longest(const uint64_t *holes);  /* granules of the longest run of bits; 0: there is none */
 void holes_walk(struct gc *gc);                 /* in a pause: start bits for what is new (R3), */
 void holes_trace(struct gc *gc);                /* its references, */
 void holes_end(struct gc *gc);                  /* and blocks that nobody fills any more */
