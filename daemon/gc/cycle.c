@@ -91,7 +91,11 @@ int gc_new(struct heap *heap, const struct gc_options *options)
     gc->heap = heap;
     gc->types_source = heap->types;
     gc->fixed = options->fixed;
-    pthread_mutex_init(&gc->lock, NULL);
+    pthread_mutexattr_t adaptive;                       /* it is never held for long, and tracers that wait for it have better to do than to sleep */
+    pthread_mutexattr_init(&adaptive);
+    pthread_mutexattr_settype(&adaptive, PTHREAD_MUTEX_ADAPTIVE_NP);
+    pthread_mutex_init(&gc->lock, &adaptive);
+    pthread_mutexattr_destroy(&adaptive);
     receipt_log_init(&gc->log);
     gc->space = table_make(reserve_blocks(gc), sizeof *gc->space);
     gc->side = table_make(reserve_blocks(gc), sizeof *gc->side);

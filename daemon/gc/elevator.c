@@ -56,10 +56,10 @@ uint32_t elevator_next(struct gc_elevator *elevator)
     if (block == ELEVATOR_NONE)
         block = block_behind(elevator, 0);
     w = block / 64;
-    elevator->block[w] &= ~((uint64_t)1 << block % 64);
-    if (!elevator->block[w])
+    uint64_t bit = (uint64_t)1 << block % 64;
+    if (__atomic_fetch_and(&elevator->block[w], ~bit, __ATOMIC_SEQ_CST) == bit)
         elevator->word[w / 64] &= ~((uint64_t)1 << w % 64);
-    elevator->count--;
+    mm_store_relaxed(&elevator->count, elevator->count - 1);
     elevator->at = block + 1;
     return block;
 }

@@ -201,7 +201,7 @@ enum gc_marking { MARK_NONE, MARK_ON, MARK_DONE };
 enum gc_phase { GC_IDLE, GC_STOPPING, GC_PREPARE, GC_TRACE, GC_FINISH };
 
 /* A job at another worker, to help with a trace (help.c). */
-struct gc_helper { struct job job; struct gc_tracer *tracer; uint32_t posted; };
+struct gc_helper { struct job job; struct gc *gc; struct gc_tracer *tracer; uint32_t posted; };
 
 #define GC_PROBATION_LEAST (4u << 20)   /* pretenured bytes after which types are measured again; doubles while they prove right */
 #define GC_PROBATION_MOST  (1u << 30)
@@ -309,6 +309,8 @@ struct gc {
     size_t    shared_seen;              /* its count, written under `lock`, read without */
     uint32_t  help_running, help_idle, helped;
     bool      help_over;
+    bool      slice_open, slice_over;   /* helpers may be at the marking that goes on, until `slice_until`; no slice follows soon */
+    uint64_t  slice_until, slice_number, mark_helped;   /* mark_helped: times that one was. Under `lock` as well */
     struct receipt last;                /* of the collection before */
     pthread_mutex_t lock;               /* of the block tables, while several tracers run */
     uint32_t  sample[GC_SAMPLES];       /* emptied nursery blocks still to be looked at by pretenure.c */
@@ -363,9 +365,9 @@ void gc_request_idle(struct gc *gc);
 /* When gc_step() must be called at the latest; UINT64_MAX: whenever. */
 uint64_t gc_due_ns(const struct gc *gc);
 
-/* How other workers are asked to help: posts a job to the `nth` worker after the heap's own; false if that would be its own. Without this
- * every collection is made by one worker. Before heaps exist. */
-typedef bool gc_lend(struct heap *heap, unsigned nth, struct job *job);
+/* How other workers are asked to help: posts a job to the `nth` worker after the heap's own; false if that would be its own, or, with `idle`, if that has something else to do.
+ * Without this every collection is made by one worker. Before heaps exist. */
+typedef bool gc_lend(struct heap *heap, unsigned nth, bool idle, struct job *job);
 void gc_help_init(unsigned workers, gc_lend *lend);
 
 /* Is a helper's job still on its way? Then the heap must not be freed yet. */

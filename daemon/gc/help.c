@@ -5,7 +5,7 @@
  * packets from there, puts its own surplus back, and leaves after a slice, so that its own heaps are served. The trace is over when the
  * owner has nothing left, the shared stack is empty and every helper that has come is idle.
  * Locks: gc->lock guards the shared stack and the counts; no client memory is touched under it.
- * Threads: gc_help_* the owner; on_help() any other worker. */
+ * Threads: gc_help_* the owner; on_help() and on_slices() any other worker. */
 #include <sched.h>
 #include <string.h>
 
@@ -18,6 +18,7 @@
 #define SURPLUS_OBJECTS  1024u          /* on one stack: worth sharing */
 #define HELP_SLICE_NS    500000ull
 #define WORTH_BYTES      (256u << 10)   /* moved or marked the last time */
+#define MARK_WORTH_BYTES (64u << 20)    /* to be marked between pauses: where less is, helpers would hardly have come */
 #define MARKED_BIT       1u             /* of an offset in the shared stack: from `marked`, not from `grey` */
 
 static struct { unsigned workers; gc_lend *lend; } others;      /* set before heaps exist */
@@ -69,7 +70,7 @@ static bool take(struct gc_tracer *tracer)
 void gc_help_share(struct gc_tracer *tracer)
 {
     struct gc *gc = tracer->gc;
-    if (!tracer->parallel || held(tracer) < SURPLUS_OBJECTS || mm_load_relaxed(&gc->shared_seen) >= 2 * PACKET_OBJECTS)
+    if (!tracer->parallel || tracer->waiting || held(tracer) < SURPLUS_OBJECTS || mm_load_relaxed(&gc->shared_seen) >= 2 * PACKET_OBJECTS)
         return;
     pthread_mutex_lock(&gc->lock);
     give(tracer, held(tracer) / 2 < 4 * PACKET_OBJECTS ? held(tracer) / 2 : 4 * PACKET_OBJECTS);
@@ -110,7 +111,7 @@ static void help_body(void *argument)
 static void on_help(struct job *job)
 {
     struct gc_helper *helper = (struct gc_helper *)job;
-    struct gc *gc = helper->tracer->gc;
+    struct gc *gc = helper->gc;
     struct help_service service = { helper->tracer };
     pthread_mutex_lock(&gc->lock);
     bool come = !gc->help_over && held(helper->tracer) == 0;
@@ -124,7 +125,7 @@ static void on_help(struct job *job)
         gc->helped++;
         pthread_mutex_unlock(&gc->lock);
     }
-    mm_store_release(&helper->posted, 0);       /* pairs with the acquire in gc_help_wanted(): the job may be posted again */
+    mm_store_release(&helper->posted, 0);       /* pairs with the acquire in helper_post() */
 }
 
 /* ---- The owner ---- */
@@ -142,7 +143,22 @@ void gc_help_prepare(struct gc *gc)
     for (unsigned i = 0; i < GC_MAX_TRACERS; i++)
         gc->tracer[i].parallel = parallel;
     gc->help_over = true;               /* until helpers are asked: a job of the last collection may only now come round */
+    gc->slice_over = true;              /* and whoever waits for another slice of marking goes */
     pthread_mutex_unlock(&gc->lock);
+}
+
+/* Asks another worker, unless it was asked before and is not done. */
+static void helper_post(struct gc *gc, unsigned i, void (*run)(struct job *job), bool idle)
+{
+    struct gc_helper *helper = &gc->helper[i];
+    if (mm_load_acquire(&helper->posted))       /* pairs with the release of who was asked */
+        return;
+    mm_store_relaxed(&helper->posted, 1);
+    helper->gc = gc;
+    helper->tracer = &gc->tracer[i];
+    helper->job.run = run;
+    if (!others.lend(gc->heap, i, idle, &helper->job))
+        mm_store_relaxed(&helper->posted, 0);
 }
 
 void gc_help_wanted(struct gc *gc)
@@ -152,16 +168,8 @@ void gc_help_wanted(struct gc *gc)
     pthread_mutex_lock(&gc->lock);
     gc->help_over = false;
     pthread_mutex_unlock(&gc->lock);
-    for (unsigned i = 1; i < gc->tracers; i++) {
-        struct gc_helper *helper = &gc->helper[i];
-        if (mm_load_acquire(&helper->posted))
-            continue;
-        mm_store_relaxed(&helper->posted, 1);
-        helper->tracer = &gc->tracer[i];
-        helper->job.run = on_help;
-        if (!others.lend(gc->heap, i, &helper->job))
-            mm_store_relaxed(&helper->posted, 0);
-    }
+    for (unsigned i = 1; i < gc->tracers; i++)
+        helper_post(gc, i, on_help, false);
 }
 
 bool gc_help_finished(struct gc *gc)
@@ -174,10 +182,12 @@ bool gc_help_finished(struct gc *gc)
     return over;
 }
 
-void gc_help_end(struct gc *gc)
+/* Nobody comes any more, and those who are there go. */
+static void send_away(struct gc *gc)
 {
     pthread_mutex_lock(&gc->lock);
     gc->help_over = true;
+    mm_store_relaxed(&gc->slice_open, false);
     pthread_mutex_unlock(&gc->lock);
     for (;;) {
         pthread_mutex_lock(&gc->lock);
@@ -187,6 +197,12 @@ void gc_help_end(struct gc *gc)
             break;
         sched_yield();
     }
+}
+
+void gc_help_end(struct gc *gc)
+{
+    send_away(gc);                      /* also from a slice of marking that is given up in the middle */
+    gc->marker.parallel = false;
     gc->receipt.helpers = gc->helped;
     for (unsigned i = 0; i < GC_MAX_TRACERS; i++)
         gc->tracer[i].parallel = false;
@@ -198,4 +214,73 @@ bool gc_help_pending(const struct gc *gc)
         if (mm_load_acquire(&gc->helper[i].posted))
             return true;
     return false;
+}
+
+/* ---- Between pauses ----
+ *
+ * While threads run the marker has the heap for a slice at a time, and so have its helpers: all take blocks from one elevator, and what they find waits in its block. Nobody is at the heap
+ * when the slice is over, so whatever else the owner does in between need not know of them. A helper stays for a few slices, since it takes one to come. */
+
+static void slice_body(void *argument)
+{
+    struct gc_tracer *tracer = ((struct help_service *)argument)->tracer;
+    struct gc *gc = tracer->gc;
+    while (mm_load_relaxed(&gc->slice_open) && !mm_load_relaxed(&gc->lie) && os.now_ns() < gc->slice_until)
+        if (trace_drain(tracer, gc->slice_until))
+            mm_cpu_relax();                     /* somebody may find more */
+}
+
+static void on_slices(struct job *job)
+{
+    struct gc_helper *helper = (struct gc_helper *)job;
+    struct gc *gc = helper->gc;
+    struct help_service service = { helper->tracer };
+    uint64_t until = os.now_ns() + HELP_SLICE_NS, joined = 0;
+    for (;;) {
+        pthread_mutex_lock(&gc->lock);
+        bool join = gc->slice_open && gc->slice_number != joined, over = gc->slice_over;
+        joined = gc->slice_number;
+        gc->help_running += join;
+        gc->mark_helped += join;
+        pthread_mutex_unlock(&gc->lock);
+        if (join) {
+            if (!guard_run(slice_body, &service))
+                mm_store_relaxed(&gc->lie, "its memory cannot be had");
+            pthread_mutex_lock(&gc->lock);
+            gc->help_running--;
+            pthread_mutex_unlock(&gc->lock);
+        } else if (over || os.now_ns() >= until) {
+            break;
+        } else {
+            mm_cpu_relax();
+        }
+    }
+    mm_store_release(&helper->posted, 0);       /* pairs with the acquire in helper_post() */
+}
+
+void gc_help_slice(struct gc *gc, uint64_t until)
+{
+    if (others.workers < 2 || !mm_load_relaxed(&gc->waiting.count) || (gc->mark_expected_bytes < MARK_WORTH_BYTES && !CONFIG(stress)))
+        return;
+    for (unsigned i = 1; i < others.workers; i++)
+        if (!mark_helper_ready(gc, &gc->tracer[i]))
+            return;
+    pthread_mutex_lock(&gc->lock);
+    gc->marker.parallel = gc->slice_open = true;
+    gc->slice_over = false;
+    gc->slice_until = until;
+    gc->slice_number++;
+    pthread_mutex_unlock(&gc->lock);
+    for (unsigned i = 1; i < others.workers; i++)
+        helper_post(gc, i, on_slices, true);
+}
+
+void gc_help_slice_end(struct gc *gc)
+{
+    if (!gc->marker.parallel)
+        return;
+    send_away(gc);
+    gc->marker.parallel = false;
+    for (unsigned i = 1; i < others.workers; i++)
+        mark_helper_done(gc, &gc->tracer[i]);
 }

@@ -91,26 +91,62 @@ static void marked_move(struct gc_tracer *to, struct gc_tracer *from)
     from->starved = false;
 }
 
+/* A tracer that has nothing to do yet will mark between pauses. False: no memory. */
+static bool tracer_ready(struct gc *gc, struct gc_tracer *tracer)
+{
+    tracer->gc = gc;
+    tracer_aim(tracer);
+    tracer->parallel = false;
+    tracer->waiting = &gc->waiting;
+    tracer->mark_copies = tracer->young_settled = tracer->evacuating = tracer->recording = tracer->starved = false;
+    tracer->mark_settled = true;
+    tracer->queue_count = tracer->seen_count = 0;
+    tracer->grey.count = tracer->marked.count = tracer->weak.count = tracer->ephemerons.count = 0;
+    tracer->marked_objects = tracer->marked_bytes = 0;
+    return stack_reserve(&tracer->marked, marked_room(gc)) && stack_reserve(&tracer->grey, GC_QUEUE);
+}
+
+bool mark_helper_ready(struct gc *gc, struct gc_tracer *tracer)
+{
+    bool ready = tracer_ready(gc, tracer);
+    tracer->parallel = true;
+    tracer->recording = gc->recording;
+    return ready;
+}
+
+static void weak_move(struct gc_tracer *to, struct gc_tracer *from)
+{
+    bool moved = true;
+    while (moved && from->weak.count)
+        moved = stack_push_grow(&to->weak, from->weak.word[--from->weak.count]);
+    while (moved && from->ephemerons.count)
+        moved = stack_push_grow(&to->ephemerons, from->ephemerons.word[--from->ephemerons.count]);
+    if (!moved)
+        mm_store_relaxed(&to->gc->lie, "no memory for its weak objects");
+}
+
+void mark_helper_done(struct gc *gc, struct gc_tracer *tracer)
+{
+    trace_queue_empty(tracer);
+    tracer->parallel = false;
+    tracer->waiting = NULL;
+    marked_move(&gc->marker, tracer);
+    weak_move(&gc->marker, tracer);
+    gc->marker.marked_objects += tracer->marked_objects;
+    gc->marker.marked_bytes += tracer->marked_bytes;
+    tracer->marked_objects = tracer->marked_bytes = 0;
+}
+
 bool mark_begin(struct gc *gc)
 {
-    struct gc_tracer *marker = &gc->marker;
-    marker->gc = gc;
-    tracer_aim(marker);
-    marker->parallel = false;
-    marker->waiting = &gc->waiting;
     gc->waiting.at = 0;
-    marker->mark_copies = marker->young_settled = marker->evacuating = marker->recording = marker->starved = false;
-    marker->mark_settled = true;
-    marker->queue_count = marker->seen_count = 0;
-    marker->marked.count = marker->weak.count = marker->ephemerons.count = 0;
-    marker->marked_objects = marker->marked_bytes = 0;
     logs_forget(gc);
     gc->mark_began_ns = os.now_ns();
-    gc->mark_ns = gc->mark_slices = gc->assist_ns = gc->mark_promoted_bytes = 0;
+    gc->mark_ns = gc->mark_slices = gc->mark_helped = gc->assist_ns = gc->mark_promoted_bytes = 0;
     gc->mark_reason = gc->receipt.reason;
     gc->mark_expected_bytes = gc->marked_last_bytes ? gc->marked_last_bytes + gc->marked_last_bytes / 16 : gc_old_used_bytes(gc);
     gc->mark_room_blocks = room_blocks(gc);
-    return stack_reserve(&marker->marked, marked_room(gc)) && stack_reserve(&marker->grey, GC_QUEUE);
+    return tracer_ready(gc, &gc->marker);
 }
 
 void mark_go_on(struct gc *gc)
@@ -130,12 +166,7 @@ void mark_end(struct gc *gc)
     marked_move(tracer, marker);
     tracer->marked_objects += marker->marked_objects;
     tracer->marked_bytes += marker->marked_bytes;
-    while (marker->weak.count)
-        if (!stack_push_grow(&tracer->weak, marker->weak.word[--marker->weak.count]))
-            mm_store_relaxed(&gc->lie, "no memory for its weak objects");
-    while (marker->ephemerons.count)
-        if (!stack_push_grow(&tracer->ephemerons, marker->ephemerons.word[--marker->ephemerons.count]))
-            mm_store_relaxed(&gc->lie, "no memory for its weak objects");
+    weak_move(tracer, marker);
     pthread_mutex_lock(&gc->lock);                      /* helpers are idle, and look at their tracers under it */
     for (unsigned i = 0; i < gc->tracers; i++) {
         if (i)
@@ -149,6 +180,7 @@ void mark_end(struct gc *gc)
     gc->mark_used_blocks = used + used * (gc->assist_ns < elapsed ? gc->assist_ns : elapsed) / (elapsed + 1);    /* while threads wait they use nothing */
     gc->receipt.mark_ns = gc->mark_ns;
     gc->receipt.mark_slices = gc->mark_slices;
+    gc->receipt.mark_helped = gc->mark_helped;
     gc->receipt.mark_elapsed_ns = elapsed;
     gc->receipt.assist_ns = gc->assist_ns;
     gc->receipt.mark_early = gc->mark_state == MARK_ON;
@@ -188,7 +220,10 @@ static bool slice(struct gc *gc, uint64_t slice_ns)
         return false;
     uint64_t began = os.now_ns();
     mark_drain_logs(gc);
+    if (slice_ns >= MARK_SLICE_NS)
+        gc_help_slice(gc, began + slice_ns);
     bool done = trace_drain(&gc->marker, began + slice_ns);
+    gc_help_slice_end(gc);
     if (done) {
         mark_drain_logs(gc);
         done = !trace_waits(&gc->marker);

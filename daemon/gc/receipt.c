@@ -79,6 +79,7 @@ static void figures_add(struct receipt_log *log, const struct receipt *r)
     log->minors += r->kind == MM_COLLECT_MINOR;
     log->majors += r->kind != MM_COLLECT_MINOR;
     log->markings += r->mark_elapsed_ns != 0;
+    log->mark_helped += r->mark_helped;
     log->collect_ns += r->pause_ns;
     log->promoted_bytes += r->promoted_bytes;
     log->copied_bytes += r->copied_bytes;

@@ -47,7 +47,7 @@ struct receipt {
     uint64_t copied_objects, copied_bytes, promoted_objects, promoted_bytes, kept_objects, kept_bytes;
     uint64_t marked_objects, marked_bytes;
     uint64_t evac_blocks, evac_objects, evac_bytes;     /* old blocks that were emptied, and what was in them */
-    uint64_t mark_elapsed_ns, mark_ns, mark_slices;     /* of a marking that went on between pauses: from its beginning to its end, and the work */
+    uint64_t mark_elapsed_ns, mark_ns, mark_slices, mark_helped;     /* of a marking that went on between pauses: from its beginning to its end, and the work */
     uint64_t assist_ns;         /* that requests for memory were kept waiting, since they ran ahead of it */
     bool     mark_began;        /* in this pause */
     bool     mark_early;        /* it had to be ended before it was done: memory was short */
@@ -68,7 +68,7 @@ struct receipt_log {
     struct histogram pause, stop;
     uint64_t target_ns, over_target;    /* the last target; pauses that were longer */
     uint32_t longest_kind, longest_reason;      /* of the longest pause */
-    uint64_t minors, majors, markings, put_offs, collect_ns, promoted_bytes, copied_bytes, freed_bytes;
+    uint64_t minors, majors, markings, mark_helped, put_offs, collect_ns, promoted_bytes, copied_bytes, freed_bytes;
     uint64_t aged_objects, aged_bytes;  /* became old, moved or where they were */
 };
 

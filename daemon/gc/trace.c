@@ -301,28 +301,69 @@ void trace_marked_push(struct gc_tracer *tracer, uint64_t entry) { marked_push(t
 static inline uint32_t bit_highest(uint64_t bits) { return 63 - (uint32_t)__builtin_clzll(bits); }
 
 /* What waited in a word of a block: the bits behind its first granules. */
-static inline uint64_t waiting_clear(struct gc_block *side, uint32_t word)
+static inline uint64_t waiting_clear(bool parallel, struct gc_block *side, uint32_t word)
 {
     struct gc_bits *bits = &side->bits[word];
-    uint64_t waited = bits->leaf & ~bits->start;
-    bits->leaf &= bits->start;
-    side->waits &= ~((uint64_t)1 << word);
-    return waited;
+    uint64_t leaf = parallel ? __atomic_fetch_and(&bits->leaf, bits->start, __ATOMIC_ACQ_REL) : bits->leaf;
+    if (!parallel)
+        bits->leaf &= bits->start;
+    return leaf & ~bits->start;
 }
 
-/* What waits in the next block that the elevator comes to goes onto the stack, the first on top. Only the marker's, which is alone. */
+/* In which words something waits; nothing does from here on. */
+static inline uint64_t waits_clear(bool parallel, struct gc_block *side)
+{
+    if (parallel)
+        return mm_xchg_seq_cst(&side->waits, 0);        /* after it was taken from the elevator: waiting_note() */
+    uint64_t waits = side->waits;
+    side->waits = 0;
+    return waits;
+}
+
+static void lock_if(bool parallel, struct gc *gc)
+{
+    if (parallel)
+        pthread_mutex_lock(&gc->lock);
+}
+
+static void unlock_if(bool parallel, struct gc *gc)
+{
+    if (parallel)
+        pthread_mutex_unlock(&gc->lock);
+}
+
+/* What waits in the next block that the elevator comes to goes onto the stack, the first on top. */
 static bool waiting_take(struct gc_tracer *tracer)
 {
+    lock_if(tracer->parallel, tracer->gc);
     uint32_t block = elevator_next(tracer->waiting);
+    unlock_if(tracer->parallel, tracer->gc);
     if (block == ELEVATOR_NONE)
         return false;
     struct gc_block *side = gc_block(tracer->gc, block);
-    while (side->waits) {
-        uint32_t w = bit_highest(side->waits);
-        for (uint64_t bits = waiting_clear(side, w); bits; bits ^= (uint64_t)1 << bit_highest(bits))
+    for (uint64_t waits = waits_clear(tracer->parallel, side); waits; waits ^= (uint64_t)1 << bit_highest(waits)) {
+        uint32_t w = bit_highest(waits);
+        for (uint64_t bits = waiting_clear(tracer->parallel, side, w); bits; bits ^= (uint64_t)1 << bit_highest(bits))
             marked_push(tracer, gc_off(block) + (uint64_t)(w * 64 + bit_highest(bits) - 1) * MM_GRANULE_BYTES);
     }
     return true;
+}
+
+/* An object of a block waits there. */
+static inline void waiting_note(struct gc_tracer *tracer, struct gc_block *side, uint32_t block, uint32_t granule)
+{
+    bool parallel = tracer->parallel;
+    uint64_t word = (uint64_t)1 << (granule + 1) / 64;
+    (void)bit_claim(parallel, GC_WORD(side, leaf, granule + 1), granule + 1);
+    if (parallel)
+        (void)__atomic_fetch_or(&side->waits, word, __ATOMIC_SEQ_CST);           /* before the look at the elevator: either that is called, or who took the block sees this */
+    else
+        side->waits |= word;
+    if (elevator_called(tracer->waiting, block))
+        return;
+    lock_if(parallel, tracer->gc);
+    elevator_call(tracer->waiting, block);
+    unlock_if(parallel, tracer->gc);
 }
 
 void trace_waiting_empty(struct gc_tracer *tracer)
@@ -336,8 +377,8 @@ void trace_waiting_forget(struct gc *gc)
 {
     for (uint32_t block; (block = elevator_next(&gc->waiting)) != ELEVATOR_NONE; ) {
         struct gc_block *side = gc_block(gc, block);
-        while (side->waits)
-            (void)waiting_clear(side, bit_highest(side->waits));
+        for (uint64_t waits = waits_clear(false, side); waits; waits ^= (uint64_t)1 << bit_highest(waits))
+            (void)waiting_clear(false, side, bit_highest(waits));
     }
 }
 
@@ -366,15 +407,12 @@ static inline void mark(struct gc_tracer *tracer, uint64_t off)
     if (tracer->gc->ephemerons_wait)
         weak_on_alive(tracer, off);
     marked_count(tracer, side, off);
-    if (GC_BIT(side, leaf, granule) || GC_BIT(side, end, granule))              /* without references, or room for one; none of large objects */
+    if (bit_read(tracer->parallel, GC_WORD(side, leaf, granule), granule) || GC_BIT(side, end, granule))              /* without references, or room for one; none of large objects */
         return;
-    if (tracer->waiting) {
-        GC_BIT_SET(side, leaf, granule + 1);
-        side->waits |= (uint64_t)1 << (granule + 1) / 64;
-        elevator_call(tracer->waiting, (uint32_t)(off >> MM_BLOCK_SHIFT));
-    } else {
+    if (tracer->waiting)
+        waiting_note(tracer, side, (uint32_t)(off >> MM_BLOCK_SHIFT), granule);
+    else
         marked_push(tracer, off);
-    }
 }
 
 void trace_mark(struct gc_tracer *tracer, uint64_t off) { mark(tracer, off); }
@@ -773,11 +811,11 @@ static void rescan(struct gc_tracer *tracer)
     tracer->starved = false;
     for (uint32_t b = 0; b < blocks; b++) {
         struct gc_block *side = gc_block(gc, b);
-        if (!(side->flags & GC_RESCAN))
+        if (!(mm_load_relaxed(&side->flags) & GC_RESCAN))
             continue;
-        side->flags &= (uint8_t)~GC_RESCAN;
+        gc_flag_clear(side, GC_RESCAN);         /* others may set it, and others, meanwhile */
         for (uint32_t w = 0; w < GC_BLOCK_WORDS; w++)
-            for (uint64_t bits = side->bits[w].mark; bits; bits &= bits - 1) {
+            for (uint64_t bits = mm_load_relaxed(&side->bits[w].mark); bits; bits &= bits - 1) {
                 marked_scan(tracer, gc_off(b) + (w * 64 + (uint32_t)__builtin_ctzll(bits)) * MM_GRANULE_BYTES);
                 while (drain_some(tracer))
                     ;

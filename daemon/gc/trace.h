@@ -91,7 +91,7 @@ bool trace_drain(struct gc_tracer *tracer, uint64_t deadline_ns);
 /* Is anything left to be scanned? */
 static inline bool trace_waits(const struct gc_tracer *tracer)
 {
-    return (tracer->waiting && tracer->waiting->count) || tracer->queue_count || tracer->seen_count || tracer->grey.count || (tracer->mark_settled && (tracer->marked.count || tracer->starved));
+    return (tracer->waiting && mm_load_relaxed(&tracer->waiting->count)) || tracer->queue_count || tracer->seen_count || tracer->grey.count || (tracer->mark_settled && (tracer->marked.count || tracer->starved));
 }
 
 /* What waits in the queue goes back onto the stacks, which have room for it. */
@@ -238,6 +238,12 @@ void gc_help_wanted(struct gc *gc);             /* there is work for others: ask
 void gc_help_share(struct gc_tracer *tracer);   /* puts surplus where others find it */
 bool gc_help_finished(struct gc *gc);           /* the owner has nothing left: true if nobody has; else it may have been given more */
 void gc_help_end(struct gc *gc);                /* nobody helps any more when this returns */
+/* The same between pauses: a marking's slice until `until` may be helped, by workers that have nothing else to do; and when it ends what they have is the marker's, and nobody is at the heap. */
+void gc_help_slice(struct gc *gc, uint64_t until);
+void gc_help_slice_end(struct gc *gc);
+/* mark.c: a tracer is made ready for such a slice (false: no memory), and the marker takes over what it has. */
+bool mark_helper_ready(struct gc *gc, struct gc_tracer *tracer);
+void mark_helper_done(struct gc *gc, struct gc_tracer *tracer);
 
 
 #endif

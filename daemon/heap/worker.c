@@ -473,10 +473,10 @@ void worker_release(struct heap *heap, struct job *done)
 }
 
 /* A gc_lend. */
-static bool worker_lend(struct heap *heap, unsigned nth, struct job *job)
+static bool worker_lend(struct heap *heap, unsigned nth, bool idle, struct job *job)
 {
     struct worker *worker = heap->worker ? &workers.worker[(heap->worker->index + nth) % workers.count] : NULL;
-    if (!worker || worker == heap->worker)
+    if (!worker || worker == heap->worker || (idle && !mm_load_relaxed(&worker->asleep)))
         return false;
     worker_post(worker, job);
     return true;

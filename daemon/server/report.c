@@ -219,6 +219,7 @@ static void card_update_collections(struct heap_card *card, struct receipt_log *
     card->minors = log->minors;
     card->majors = log->majors;
     card->markings = log->markings;
+    card->mark_helped = log->mark_helped;
     card->pause_target_ns = log->target_ns;
     card->pauses_over_target = log->over_target;
     card->pause_max_kind = log->pause.count ? receipt_kind_name(log->longest_kind) : "";
@@ -332,6 +333,7 @@ void report_heap(struct mm_report_writer *report, const struct heap_card *card)
         .minors = card->minors,
         .majors = card->majors,
         .markings = card->markings,
+        .mark_helped = card->mark_helped,
         .pause_target_ns = card->pause_target_ns,
         .pauses_over_target = card->pauses_over_target,
         .pause_max_kind = card->pause_max_kind ? card->pause_max_kind : "",
@@ -408,6 +410,7 @@ void report_receipt(struct mm_report_writer *report, const struct receipt *recei
         .mark_elapsed_ns = receipt->mark_elapsed_ns,
         .mark_ns = receipt->mark_ns,
         .mark_slices = receipt->mark_slices,
+        .mark_helped = receipt->mark_helped,
         .assist_ns = receipt->assist_ns,
         .mark_early = receipt->mark_early,
         .freed_bytes = receipt->freed_bytes,

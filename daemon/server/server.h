@@ -32,7 +32,7 @@ struct heap_card {
     uint64_t live_bytes, nursery_bytes, young_bytes, old_bytes;
     uint64_t target_bytes, share_bytes, asks;
     /* Of the collector's log. */
-    uint64_t minors, majors, markings, put_offs, collect_ns, copied_bytes, promoted_bytes, freed_bytes;
+    uint64_t minors, majors, markings, mark_helped, put_offs, collect_ns, copied_bytes, promoted_bytes, freed_bytes;
     uint64_t pause_target_ns, pauses_over_target;
     const char *pause_max_kind, *pause_max_reason;
     uint64_t pause_p50_ns, pause_p99_ns, pause_p999_ns, pause_max_ns, stop_p50_ns, stop_p99_ns, stop_max_ns;

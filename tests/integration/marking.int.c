@@ -21,7 +21,7 @@
 struct node { struct node *behind; uint64_t number, check; };
 struct vector { uint64_t length; struct node *cell[]; };
 
-struct world { morph_heap *heap; morph_type node, vector; uint64_t id, seed; };
+struct world { morph_heap *heap; morph_type node, vector; uint64_t id, seed; unsigned behind; };       /* behind: nodes that hang behind each, to begin with */
 
 static struct world world_open(const char *name, enum morph_mode mode, uint64_t limit_bytes)
 {
@@ -63,6 +63,11 @@ static bool fill(struct player *p, struct frame *f)
     f->vector = morph_new_array(p->me, p->w->vector, CELLS);
     for (uint32_t i = 0; f->vector && i < CELLS; i++) {
         struct node *node = node_new(p, i);
+        for (unsigned n = 0; node && n < p->w->behind; n++) {
+            f->held = node;
+            if ((node = node_new(p, i)))
+                node->behind = f->held;
+        }
         if (!node)
             return false;
         morph_store(p->me, f->vector, &f->vector->cell[i], node);
@@ -166,6 +171,40 @@ static void references_move_about_while_marking_goes_on(void **state)
     }
 }
 
+/* Of a large heap workers that have nothing to do mark a part, in the same slices; what lies behind each node is as it was. */
+static void others_help_to_mark(void **state)
+{
+    struct test_daemon *daemon = test_daemon_start("--workers=3", "--old-min=1M", "--log-level=warning", NULL);
+    struct world w = world_open("helped", MORPH_SERVER, 384 * MiB);
+    struct player p = { .w = &w, .random = { w.seed } };
+    w.behind = 80;
+    assert_ok(morph_thread_attach(w.heap, &p.me));
+    struct frame *f = morph_frame_push(p.me, sizeof *f);
+    assert_true(fill(&p, f));
+    for (unsigned round = 0; round < CELLS && (round % 16 || test_heap_stat(w.id, "mark_helped") < 100); round++) {
+        uint32_t i = round;
+        struct node *made = node_new(&p, i);
+        assert_non_null(made);
+        made->behind = f->vector->cell[i]->behind;          /* the same chain, behind a new one: what was overwritten leads to it */
+        morph_store(p.me, f->vector, &f->vector->cell[i], made);
+        for (unsigned n = 0; n < 2000; n++)
+            assert_non_null(node_new(&p, n));
+    }
+    assert_true(test_heap_stat(w.id, "mark_helped") >= 100);
+    look(&p, f);
+    for (uint32_t i = 0; i < CELLS; i++) {
+        unsigned chain = 0;
+        for (const struct node *node = f->vector->cell[i]->behind; node; node = node->behind, chain++)
+            assert_true(node->number == i && node->check == ~node->number);
+        assert_int_equal(chain, w.behind);
+    }
+    assert_string_equal(p.complaint, "");
+    morph_frame_pop(p.me, f);
+    assert_ok(morph_thread_detach(p.me));
+    assert_ok(morph_heap_close(w.heap));
+    test_daemon_stop(daemon);
+}
+
 /* A fill overwrites far more references than the log has room for: the thread waits for the daemon again and again, and gets on. */
 static void a_full_log_is_waited_for(void **state)
 {
@@ -242,6 +281,7 @@ int main(void)
 {
     const struct CMUnitTest cases[] = {
         test_case(references_move_about_while_marking_goes_on),
+        test_case(others_help_to_mark),
         test_case(a_full_log_is_waited_for),
         test_case(without_it_there_is_one_pause),
         test_case(compaction_makes_whole_blocks_free),
