@@ -410,6 +410,7 @@ static void tracers_reset(struct gc *gc)
         t->young_settled = true;
         t->evacuating = gc->evacuating;
         t->recording = gc->recording;
+        t->waiting = NULL;
         memset(t->moved, 0, sizeof t->moved);
         t->kept_objects = t->kept_bytes = t->marked_objects = t->marked_bytes = 0;
         t->starved = false;

@@ -263,8 +263,11 @@ void gc_help_slice(struct gc *gc, uint64_t until)
     if (others.workers < 2 || !mm_load_relaxed(&gc->waiting.count) || (gc->mark_expected_bytes < MARK_WORTH_BYTES && !CONFIG(stress)))
         return;
     for (unsigned i = 1; i < others.workers; i++)
-        if (!mark_helper_ready(gc, &gc->tracer[i]))
+        if (!mark_helper_ready(gc, &gc->tracer[i])) {
+            for (; i; i--)
+                mark_helper_done(gc, &gc->tracer[i]);
             return;
+        }
     pthread_mutex_lock(&gc->lock);
     gc->marker.parallel = gc->slice_open = true;
     gc->slice_over = false;

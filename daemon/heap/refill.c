@@ -13,10 +13,10 @@
 #define DEPTH_MAX          4u           /* cells granted ahead, of up to a chunk each */
 #define OBJECTS_AHEAD      8u           /* blocks that wait in the ring of a thread that allocates objects, at most; */
 #define AHEAD_SHARE        64u          /* and of the heap's bound, one in so many */
-#define NAP_LEFT           5u           /* blocks that are left there when the worker comes again; with fewer than four its thread calls */
+#define NAP_LEFT           6u           /* blocks that are left there when the worker comes again; with fewer than four its thread calls */
 #define RATE_BLOCKS        4u           /* taken, and the rate is known anew */
 #define WAKE_NS            40000ull     /* that it takes a worker to wake up by its timer: 20 to 50 us on a virtual machine */
-#define NAP_LEAST_NS       50000ull     /* shorter ones are not worth lying down; */
+#define NAP_LEAST_NS       100000ull    /* shorter ones are not worth lying down: a core that halts may come late; */
 #define NAP_MOST_NS        20000000ull  /* and for longer ones a call is not too much */
 #define LONG_WAIT_NS       1000000ull   /* a request that was not answered for so long is noted in the log */
 #define DRAINED_FAST_NS    200000ull

@@ -27,6 +27,7 @@
 #include "shm/ring.h"
 
 #define HOT_NS            100000ull
+#define HOT_COLLECTED_NS  300000ull     /* of collected heaps, whose threads take a block at a time */
 #define TIMER_SLACK_NS    1000ul        /* the kernel's own is 50 us */
 #define RETRY_NS          2000000ull
 #define DEAF_NS           1000000ull
@@ -284,7 +285,7 @@ static bool heap_rest(struct worker *worker, struct heap *heap, uint64_t now)
     if (!heap->condemned && heap_left_over(heap))       /* we do not sleep, so nobody need call */
         return false;
     uint64_t nap_ns = heap_nap_ns(heap);
-    if ((!nap_ns && worker->spin && now - heap->active_ns <= HOT_NS) || !heap_cool(heap))
+    if ((!nap_ns && worker->spin && now - heap->active_ns <= (heap->gc ? HOT_COLLECTED_NS : HOT_NS)) || !heap_cool(heap))
         return false;
     heap->hot = false;
     if (nap_ns) {

@@ -30,7 +30,7 @@ const struct bench plan[] = {
         .name = "w2", .sentence = "binary trees up to depth 18, one long-lived",
         .scale = SCALE_DEPTH, .size = 18, .size_least = 6, .check = 68332206,
         .subject = {
-            PEER_BUMP("w2"), PEER_GLIBC("w2"), PEER_MIMALLOC("w2"), PEER_JEMALLOC("w2"), PEER_BOEHM("w2"),
+            PEER_BUMP("w2"), { "bump-exact", "bench-bump-exact", "w2", HOST_NONE, NULL, NULL }, PEER_GLIBC("w2"), PEER_MIMALLOC("w2"), PEER_JEMALLOC("w2"), PEER_BOEHM("w2"),
             OUR_ARENA("w2"), OUR_POOL("w2"), OUR_GC("w2"),
         },
         .metric = { "wall_s", "cpu_s", "peak_mb" }, .ratios = 3,
@@ -39,7 +39,7 @@ const struct bench plan[] = {
         .name = "w3", .sentence = "the shape of GCBench, stretch depth 20",
         .scale = SCALE_DEPTH, .size = 20, .size_least = 8, .check = 2026749,
         .subject = {
-            PEER_BUMP("w3"), PEER_GLIBC("w3"), PEER_MIMALLOC("w3"), PEER_JEMALLOC("w3"), PEER_BOEHM("w3"),
+            PEER_BUMP("w3"), { "bump-exact", "bench-bump-exact", "w3", HOST_NONE, NULL, NULL }, PEER_GLIBC("w3"), PEER_MIMALLOC("w3"), PEER_JEMALLOC("w3"), PEER_BOEHM("w3"),
             OUR_ARENA("w3"), OUR_POOL("w3"), OUR_GC("w3"),
         },
         .metric = { "wall_s", "cpu_s", "peak_mb" }, .ratios = 3,

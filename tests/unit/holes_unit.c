@@ -372,7 +372,7 @@ static uint64_t nap_after_serving(void)
 /* A worker that has seen how fast blocks are taken sleeps so long, and comes before the thread has to call. */
 static void the_worker_knows_how_long_a_ring_lasts(void **state)
 {
-    const uint64_t each = 100 * US, wake = 40 * US;
+    const uint64_t each = 200 * US, wake = 40 * US;
     holes_open();
     sim.tick_ns = 0;
     (void)node_new_old(0);
@@ -383,11 +383,11 @@ static void the_worker_knows_how_long_a_ring_lasts(void **state)
         (void)nap_after_serving();
     }
     assert_int_equal(ring_blocks(), 7);
-    assert_int_equal(refill_nap_ns(sim.heap), 2 * each - wake);
-    blocks_fill(2, each);                                               /* nobody came */
+    assert_int_equal(refill_nap_ns(sim.heap), each - wake);
+    blocks_fill(1, each);                                               /* nobody came */
     assert_int_equal(refill_nap_ns(sim.heap), 0);
     for (unsigned i = 0; i < 12; i++) {
-        blocks_fill(1, each / 10);
+        blocks_fill(1, each / 2);
         (void)nap_after_serving();
     }
     assert_int_equal(refill_nap_ns(sim.heap), 0);                       /* so fast that it had better stay awake */

@@ -1,5 +1,6 @@
 /* bump.h — the physical limit: a pointer that moves through private memory. BUMP_GAP_BYTES before each object (16: what a
- * header would take, and nothing is stored there).
+ * header would take, and nothing is stored there). BUMP_EXACT: what a program of a collector does that knows its roots exactly and moves objects, and nothing of what the
+ * collector does: a header is stored, and references that live across an allocation are in frames in memory.
  *
  * The pointer itself is in memory, as it is in an allocator that a whole program shares: hence volatile. A loop in which the
  * compiler keeps it in a register is up to a third faster, and a measure of nothing that a program could use. */
@@ -39,7 +40,11 @@ static inline void *place_step(struct place *place, size_t bytes)
 
 static inline void *place_object(struct place *place, enum kind kind)
 {
-    return place_step(place, kind_bytes[kind] + BUMP_GAP_BYTES);
+    char *object = place_step(place, kind_bytes[kind] + BUMP_GAP_BYTES);
+#ifdef BUMP_EXACT
+    *(volatile uint64_t *)(object - BUMP_GAP_BYTES) = (uint64_t)kind << 32 | kind_bytes[kind];
+#endif
+    return object;
 }
 
 static inline void *place_bytes(struct place *place, size_t bytes)
@@ -66,3 +71,36 @@ static inline void place_reset(struct place *place)
 {
     place->cursor = place->base;
 }
+
+#ifdef BUMP_EXACT
+#define SUBJECT_ROOTED 1
+
+static struct { void **volatile top, *frame[4096]; } roots = { .top = roots.frame };
+
+static inline void *roots_begin(unsigned count)
+{
+    void **frame = roots.top;
+    if (__builtin_expect(frame + count > roots.frame + sizeof roots.frame / sizeof roots.frame[0], 0))
+        subject_die("the root area is full");
+    for (unsigned i = 0; i < count; i++)
+        frame[i] = NULL;
+    roots.top = frame + count;
+    return frame;
+}
+
+typedef void *volatile subject_root;
+#define SUBJECT_ROOTS(name, count) subject_root *const name = roots_begin(count)
+#define SUBJECT_ROOTS_END(name)    (roots.top = (void **)(uintptr_t)(name))
+
+static inline void **subject_globals(void *memory, unsigned count)
+{
+    (void)memory;
+    return roots_begin(count);
+}
+
+static inline void place_store(struct place *place, void *object, void *slot, void *value)
+{
+    (void)place, (void)object;
+    *(void *volatile *)slot = value;
+}
+#endif
