@@ -1,4 +1,4 @@
-/* bits.h — bitmaps with a bit for each granule of a block, and runs of bits in them. Inlined: where holes are is asked all the time. */
+/* bits.h — bitmaps, most of them with a bit for each granule of a block, and runs of bits in them. Inlined: where holes are is asked all the time. */
 #ifndef DAEMON_GC_BITS_H
 #define DAEMON_GC_BITS_H
 
@@ -29,19 +29,28 @@ static inline void gc_bits_clear(uint64_t *bits, uint32_t from, uint32_t to)
         bits[from / 64] &= ~gc_bits_mask(from, to);
 }
 
+/* The first set bit at or behind `from`, of `words` words; GC_NO_BIT: there is none. */
+#define GC_NO_BIT UINT32_MAX
+static inline uint32_t gc_bits_next(const uint64_t *bits, uint32_t words, uint32_t from)
+{
+    uint32_t word = from / 64;
+    if (word >= words)
+        return GC_NO_BIT;
+    uint64_t set = bits[word] & UINT64_MAX << from % 64;
+    while (!set) {
+        if (++word == words)
+            return GC_NO_BIT;
+        set = bits[word];
+    }
+    return word * 64 + (uint32_t)__builtin_ctzll(set);
+}
+
 /* The first run of set bits at or behind `from`; false: none. */
 static inline bool gc_bits_run(const uint64_t *bits, uint32_t from, uint32_t *ret_from, uint32_t *ret_to)
 {
-    uint32_t word = from / 64;
-    if (from >= GC_BLOCK_GRANULES)
+    uint32_t begin = gc_bits_next(bits, GC_BLOCK_WORDS, from), word = begin / 64;
+    if (begin == GC_NO_BIT)
         return false;
-    uint64_t set = bits[word] & UINT64_MAX << from % 64;
-    while (!set) {
-        if (++word == GC_BLOCK_WORDS)
-            return false;
-        set = bits[word];
-    }
-    uint32_t begin = word * 64 + (uint32_t)__builtin_ctzll(set);
     uint64_t clear = ~bits[word] & UINT64_MAX << begin % 64;
     while (!clear && ++word < GC_BLOCK_WORDS)
         clear = ~bits[word];

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "daemon/gc/bits.h"
+
 bool elevator_init(struct gc_elevator *elevator, uint64_t blocks)
 {
     uint32_t words = (uint32_t)(blocks / 4096 + 1);
@@ -20,28 +22,13 @@ void elevator_free(struct gc_elevator *elevator)
     *elevator = (struct gc_elevator){ .block = NULL };
 }
 
-/* The first set bit at or behind `from`; ELEVATOR_NONE: there is none. */
-static uint32_t bit_behind(const uint64_t *word, uint32_t words, uint32_t from)
-{
-    uint32_t w = from / 64;
-    if (w >= words)
-        return ELEVATOR_NONE;
-    uint64_t bits = word[w] & UINT64_MAX << from % 64;
-    while (!bits) {
-        if (++w == words)
-            return ELEVATOR_NONE;
-        bits = word[w];
-    }
-    return w * 64 + (uint32_t)__builtin_ctzll(bits);
-}
-
 static uint32_t block_behind(const struct gc_elevator *elevator, uint32_t from)
 {
     uint32_t w = from / 64;
     uint64_t bits = elevator->block[w] & UINT64_MAX << from % 64;
     if (!bits) {
-        w = bit_behind(elevator->word, elevator->words, w + 1);
-        if (w == ELEVATOR_NONE)
+        w = gc_bits_next(elevator->word, elevator->words, w + 1);
+        if (w == GC_NO_BIT)
             return ELEVATOR_NONE;
         bits = elevator->block[w];
     }

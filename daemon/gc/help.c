@@ -79,11 +79,9 @@ void gc_help_share(struct gc_tracer *tracer)
 
 /* ---- Helpers ---- */
 
-struct help_service { struct gc_tracer *tracer; };
-
 static void help_body(void *argument)
 {
-    struct gc_tracer *tracer = ((struct help_service *)argument)->tracer;
+    struct gc_tracer *tracer = argument;
     struct gc *gc = tracer->gc;
     uint64_t until = os.now_ns() + HELP_SLICE_NS;
     bool idle = false;
@@ -108,23 +106,30 @@ static void help_body(void *argument)
     pthread_mutex_unlock(&gc->lock);
 }
 
+/* Has its part, and goes; it was counted when it came. */
+static void help_run(void (*body)(void *tracer), struct gc_helper *helper)
+{
+    struct gc *gc = helper->gc;
+    if (!guard_run(body, helper->tracer))
+        mm_store_relaxed(&gc->lie, "its memory cannot be had");
+    pthread_mutex_lock(&gc->lock);
+    gc->help_running--;
+    pthread_mutex_unlock(&gc->lock);
+}
+
 static void on_help(struct job *job)
 {
     struct gc_helper *helper = (struct gc_helper *)job;
     struct gc *gc = helper->gc;
-    struct help_service service = { helper->tracer };
     pthread_mutex_lock(&gc->lock);
     bool come = !gc->help_over && held(helper->tracer) == 0;
-    gc->help_running += come;
-    pthread_mutex_unlock(&gc->lock);
-    if (come) {
-        if (!guard_run(help_body, &service))
-            mm_store_relaxed(&gc->lie, "its memory cannot be had");
-        pthread_mutex_lock(&gc->lock);
-        gc->help_running--;
+    if (come) {                         /* else the owner does not wait for us: what it reads without the lock is not written */
+        gc->help_running++;
         gc->helped++;
-        pthread_mutex_unlock(&gc->lock);
     }
+    pthread_mutex_unlock(&gc->lock);
+    if (come)
+        help_run(help_body, helper);
     mm_store_release(&helper->posted, 0);       /* pairs with the acquire in helper_post() */
 }
 
@@ -223,7 +228,7 @@ bool gc_help_pending(const struct gc *gc)
 
 static void slice_body(void *argument)
 {
-    struct gc_tracer *tracer = ((struct help_service *)argument)->tracer;
+    struct gc_tracer *tracer = argument;
     struct gc *gc = tracer->gc;
     while (mm_load_relaxed(&gc->slice_open) && !mm_load_relaxed(&gc->lie) && os.now_ns() < gc->slice_until)
         if (trace_drain(tracer, gc->slice_until))
@@ -234,26 +239,22 @@ static void on_slices(struct job *job)
 {
     struct gc_helper *helper = (struct gc_helper *)job;
     struct gc *gc = helper->gc;
-    struct help_service service = { helper->tracer };
     uint64_t until = os.now_ns() + HELP_SLICE_NS, joined = 0;
     for (;;) {
         pthread_mutex_lock(&gc->lock);
         bool join = gc->slice_open && gc->slice_number != joined, over = gc->slice_over;
         joined = gc->slice_number;
-        gc->help_running += join;
-        gc->mark_helped += join;
-        pthread_mutex_unlock(&gc->lock);
-        if (join) {
-            if (!guard_run(slice_body, &service))
-                mm_store_relaxed(&gc->lie, "its memory cannot be had");
-            pthread_mutex_lock(&gc->lock);
-            gc->help_running--;
-            pthread_mutex_unlock(&gc->lock);
-        } else if (over || os.now_ns() >= until) {
-            break;
-        } else {
-            mm_cpu_relax();
+        if (join) {                     /* as in on_help() */
+            gc->help_running++;
+            gc->mark_helped++;
         }
+        pthread_mutex_unlock(&gc->lock);
+        if (join)
+            help_run(slice_body, helper);
+        else if (over || os.now_ns() >= until)
+            break;
+        else
+            mm_cpu_relax();
     }
     mm_store_release(&helper->posted, 0);       /* pairs with the acquire in helper_post() */
 }

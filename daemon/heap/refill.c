@@ -182,8 +182,10 @@ static bool objects_ahead(struct heap *heap, uint32_t index, struct mm_slot *slo
 {
     uint32_t room = mm_ring_room(slot, end->tail, &end->last_head);
     struct mm_cell cell;
-    if (mm_load_relaxed(&slot->state) == MM_SLOT_FREE)
-        end->ahead_kind = MM_GRANT_NONE;                /* the slot's next thread may want something else */
+    if (mm_load_relaxed(&slot->state) == MM_SLOT_FREE) {        /* the slot's next thread may want something else, at another pace */
+        end->ahead_kind = MM_GRANT_NONE;
+        end->rate_ns = end->block_ns = 0;
+    }
     if (!end->ahead_kind || mm_load_relaxed(&slot->request_seq) != end->request_seen || room < 2 ||
         queued_blocks(end, MM_RING_CELLS - room) >= blocks_ahead(heap))
         return false;
