@@ -71,7 +71,8 @@ void gc_request_idle(struct gc *gc)
 
 /* The ladder of a request: what the last collection found dead, the rest of a marking that goes on, a minor collection, a major one, one that
  * compacts (at once, where there are holes enough and only whole blocks are missing), a smaller
- * nursery, and with it less that is kept free for copying it; then it is refused. */
+ * nursery, and with it less that is kept free for copying it; then it is refused. Each step is over before the next is thought of: requests are looked at between a
+ * collection that was asked for and its beginning, too. */
 bool gc_at_limit(struct gc *gc, uint32_t slot)
 {
     struct slot_end *end = &gc->heap->slot[slot];
@@ -81,11 +82,9 @@ bool gc_at_limit(struct gc *gc, uint32_t slot)
     gc->walk_ahead = true;                      /* whoever waits here has left the block that it was in */
     while (holes_ahead(gc, 0))
         reclaimed = true;
-    if (reclaimed || mark_step(gc) || gc->mark_state == MARK_DONE)
+    if (reclaimed || mark_step(gc) || gc->mark_state == MARK_DONE || gc->wanted)
         return true;
     if (gc->fixed) {                    /* what one collection of everything does not find, another will not */
-        if (gc->wanted)
-            return true;
         if (end->ladder == 2)
             return false;
         gc_request(gc, MM_COLLECT_MAJOR, RECEIPT_LIMIT);

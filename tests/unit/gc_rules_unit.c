@@ -366,6 +366,43 @@ static void r5_what_is_granted_is_taken(void **state)
     story_close();
 }
 
+/* Old blocks with three holes for each node that stays, in root[0]. */
+static void holes_everywhere(uint32_t count)
+{
+    root[0] = morph_new_array(me, refs_type, count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct node *node = node_new_old(i);
+        struct refs *kept = root[0];
+        morph_store(me, kept, &kept->ref[i], i % 4 ? NULL : node);
+    }
+    collect(MORPH_COLLECT_MAJOR);
+    settle();
+}
+
+/* At the limit, with holes enough and too few whole blocks, a minor collection is tried, and then a compaction. The request is looked at between them, too, and
+ * waits for what was asked for on its behalf. Whether a collection leaves something to do (a block to be looked at, one in eight) is left open. */
+static void a_request_waits_for_what_it_asked_for(void **state)
+{
+    const uint32_t count = 90000;
+    for (unsigned before = 0; before < 4; before++) {
+        story_open(LIMIT, 1);
+        holes_everywhere(count);
+        for (unsigned i = 0; i < before; i++) {
+            (void)node_new(0);
+            collect(MORPH_COLLECT_MINOR);
+        }
+        for (unsigned i = 0; i < 3000; i++)
+            (void)node_new(0);                  /* so that a minor collection is worth trying */
+        uint64_t blocks = gc_room_blocks(sim.gc) + 16, collections = sim.gc->cycles;
+        root[1] = morph_new_array(me, refs_type, blocks * MM_BLOCK_BYTES / sizeof(void *));
+        assert_non_null(root[1]);
+        assert_int_equal(sim.gc->cycles, collections + 2);
+        for (uint32_t i = 0; i < count; i += 4)
+            assert_int_equal(((struct node *)((struct refs *)root[0])->ref[i])->id, i);
+        story_close();
+    }
+}
+
 /* Somebody else asks for it, and nothing is reclaimed yet. */
 static void collect_and_leave_unswept(enum mm_collection kind)
 {
@@ -696,6 +733,7 @@ int main(void)
         world_case(r4_blocks_that_become_old_have_clean_cards),
         world_case(r5_what_is_no_old_card_is_dropped),
         world_case(r5_what_is_granted_is_taken),
+        world_case(a_request_waits_for_what_it_asked_for),
         world_case(r5_unreclaimed_blocks_are_not_used),
         world_case(r6_a_word_is_no_forwarding_without_the_claim),
         world_case(r6_a_forged_forwarding_leads_nowhere),
