@@ -633,18 +633,27 @@ static void publish_sums(struct gc *gc)
     mm_store_relaxed(&control->freed_bytes, log->freed_bytes + r->freed_bytes);
 }
 
+/* Is what was short there again? An eighth of the bound, or what was asked for, unless that would not be free if all were packed. */
+static bool compacted_enough(const struct gc *gc, uint64_t free_blocks)
+{
+    uint64_t limit = gc->heap->limit_blocks, live = (gc->old_live_bytes >> MM_BLOCK_SHIFT) + gc->large_blocks;
+    return free_blocks > limit / 8 && (free_blocks >= gc->short_blocks || live + gc->short_blocks > limit);
+}
+
 /* A compaction knows what died since the last marking only when it is over, and moves no more than fits what is free: it is made again as long as
  * each round makes blocks free, and there is an eighth to be gained. Where memory was short it ends when that is over. */
 static void compact_settle(struct gc *gc)
 {
     uint64_t held = (uint64_t)gc->old_live_blocks << MM_BLOCK_SHIFT, live = gc->old_live_bytes, freed = gc->old_blocks - gc->old_live_blocks;
     bool gains = held > live + live / 8 + COMPACT_SLACK && (gc->compact_round == 0 || gc->receipt.evac_blocks);
-    bool enough = gc->receipt.reason == RECEIPT_LIMIT && heap_limit_left(gc->heap) + freed > gc->heap->limit_blocks / 8;
-    if (gc->kind != MM_COLLECT_COMPACT || !gains || enough || ++gc->compact_round == COMPACT_ROUNDS) {
-        gc->compact_round = 0;
+    bool enough = gc->receipt.reason == RECEIPT_LIMIT && compacted_enough(gc, heap_limit_left(gc->heap) + freed);
+    if (gc->kind == MM_COLLECT_COMPACT && gains && !enough && ++gc->compact_round < COMPACT_ROUNDS) {
+        gc_request(gc, MM_COLLECT_COMPACT, gc->receipt.reason);
         return;
     }
-    gc_request(gc, MM_COLLECT_COMPACT, gc->receipt.reason);
+    gc->compact_round = 0;
+    if (gc->kind == MM_COLLECT_COMPACT)
+        gc->short_blocks = 0;
 }
 
 /* Does a marking go on after this pause? */

@@ -249,6 +249,7 @@ struct gc {
     uint64_t  old_live_bytes;           /* in old blocks, as the last marking found; */
     uint32_t  old_live_blocks;          /* and in how many */
     uint32_t  compact_round;            /* of a compaction that takes several */
+    uint64_t  short_blocks;             /* that would have to be free for the longest of the requests at the limit, since the last compaction */
     uint64_t  evac_rate;                /* bytes a millisecond, as the last ones went; 0: none yet */
     uint64_t  old_since_bytes;          /* became old since the last marking ended */
     uint64_t  large_since_blocks;       /* granted to large objects since then */
@@ -437,9 +438,9 @@ uint64_t gc_room_blocks(const struct gc *gc);
 /* Of those, how many are left to the nursery: where old objects fill holes, hardly another block comes free. */
 uint64_t gc_nursery_blocks(const struct gc *gc);
 
-/* What to do when the limit is reached: true if something was reclaimed or a collection asked for (come again), false if all has been
- * tried. */
-bool gc_at_limit(struct gc *gc, uint32_t slot);
+/* What to do when the limit is reached, by a request for `blocks` in a row: true if something was reclaimed or a collection asked for (come again), false if all has
+ * been tried. */
+bool gc_at_limit(struct gc *gc, uint32_t slot, uint32_t blocks);
 
 /* ---- limit.c ---- */
 

@@ -18,11 +18,16 @@
 #define SWEEP_SLICE_NS     100000ull
 #define IDLE_LEAST_BLOCKS  16u          /* granted since the last marking: less is not worth another */
 
+/* What collections need. */
+static uint64_t reserve_blocks(const struct gc *gc)
+{
+    uint64_t reserve = gc->fixed ? 0 : gc->young_blocks + gc->heap->limit_blocks / 50, most = gc->heap->limit_blocks / 4;
+    return reserve < most ? reserve : most;
+}
+
 uint64_t gc_room_blocks(const struct gc *gc)
 {
-    uint64_t reserve = gc->fixed ? 0 : gc->young_blocks + gc->heap->limit_blocks / 50, left = heap_limit_left(gc->heap);
-    if (reserve > gc->heap->limit_blocks / 4)
-        reserve = gc->heap->limit_blocks / 4;
+    uint64_t reserve = reserve_blocks(gc), left = heap_limit_left(gc->heap);
     return left > reserve ? left - reserve : 0;
 }
 
@@ -73,7 +78,7 @@ void gc_request_idle(struct gc *gc)
  * compacts (at once, where there are holes enough and only whole blocks are missing), a smaller
  * nursery, and with it less that is kept free for copying it; then it is refused. Each step is over before the next is thought of: requests are looked at between a
  * collection that was asked for and its beginning, too. */
-bool gc_at_limit(struct gc *gc, uint32_t slot)
+bool gc_at_limit(struct gc *gc, uint32_t slot, uint32_t blocks)
 {
     struct slot_end *end = &gc->heap->slot[slot];
     bool reclaimed = false;
@@ -84,6 +89,8 @@ bool gc_at_limit(struct gc *gc, uint32_t slot)
         reclaimed = true;
     if (reclaimed || mark_step(gc) || gc->mark_state == MARK_DONE || gc->wanted)
         return true;
+    uint64_t needed = reserve_blocks(gc) + gc_nursery_blocks(gc) + blocks;
+    gc->short_blocks = gc->short_blocks > needed ? gc->short_blocks : needed;
     if (gc->fixed) {                    /* what one collection of everything does not find, another will not */
         if (end->ladder == 2)
             return false;
@@ -167,7 +174,7 @@ static int young_grant(struct gc *gc, uint32_t slot, struct mm_cell *ret_cell)
     }
     int r = young_take(gc, ret_cell);
     if (r == -MORPH_ENOMEM || r == -MORPH_EBUDGET)
-        return gc_at_limit(gc, slot) ? HEAP_LATER_WORK : r;
+        return gc_at_limit(gc, slot, 1) ? HEAP_LATER_WORK : r;
     return r;
 }
 
@@ -224,7 +231,7 @@ static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cel
         return r;
     if (gc->mark_state == MARK_ON && gc->old_free_bytes > gc->unusable_bytes)
         gc->unusable_bytes = gc->old_free_bytes + gc->old_free_bytes / 4;       /* holes become more, and shorter: the next marking is not to stand here, too */
-    return gc_at_limit(gc, slot) ? HEAP_LATER_WORK : r;
+    return gc_at_limit(gc, slot, 1) ? HEAP_LATER_WORK : r;
 }
 
 /* Nothing that would bring a request to collect, to measure types, or to climb the ladder: that is for those who ask. */
@@ -261,7 +268,7 @@ static int large_grant(struct gc *gc, uint32_t slot, uint32_t blocks, struct mm_
     bool zeroed;
     int r = blocks_take(gc, blocks, blocks, MM_BLOCK_LARGE, GC_LARGE, &block, &count, &zeroed);
     if (r)
-        return (r == -MORPH_ENOMEM || r == -MORPH_EBUDGET) && gc_at_limit(gc, slot) ? HEAP_LATER_WORK : r;
+        return (r == -MORPH_ENOMEM || r == -MORPH_EBUDGET) && gc_at_limit(gc, slot, blocks) ? HEAP_LATER_WORK : r;
     for (uint32_t b = block; b < block + count; b++)
         gc_block(gc, b)->large_head = block;
     gc_block(gc, block)->large_blocks = count;

@@ -58,7 +58,7 @@ static int serve_request(struct heap *heap, uint32_t index, uint32_t kind, uint3
     if (gc_in_pause(heap->gc))
         return HEAP_LATER_WORK;
     int r = room < min ? -MORPH_ENOMEM : heap_grant_run(heap, minimum(want, room), min, &cell->block, &cell->count);
-    if (r == -MORPH_ENOMEM && gc_at_limit(heap->gc, index))
+    if (r == -MORPH_ENOMEM && gc_at_limit(heap->gc, index, min))
         return HEAP_LATER_WORK;
     if (r == 0)
         heap->slot[index].ladder = 0;
