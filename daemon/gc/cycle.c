@@ -580,8 +580,8 @@ static void adapt_promotion(struct gc *gc, uint64_t from_bytes)
 {
     const struct receipt *r = &gc->receipt;
     uint64_t survived = r->copied_bytes + r->promoted_bytes + r->kept_bytes;
-    if (r->reason == RECEIPT_NURSERY)           /* others come at moments that say nothing */
-        gc->promote_in_place = from_bytes && survived >= from_bytes / 4 * 3 && gc->old_free_bytes < from_bytes &&
+    if (r->reason == RECEIPT_NURSERY && from_bytes)         /* others come at moments that say nothing, or have nothing to go by */
+        gc->promote_in_place = survived >= from_bytes / 4 * 3 && gc->old_free_bytes < from_bytes &&
                                heap_limit_left(gc->heap) > gc->heap->limit_blocks / 4;
     else if (gc->judging)
         gc->promote_in_place = false;

@@ -425,6 +425,39 @@ static void a_compaction_goes_on_until_a_request_fits(void **state)
     story_close();
 }
 
+/* A list in root[0] grows until a nursery is full. */
+static void build_a_nursery(void)
+{
+    for (uint64_t cycles = sim.gc->cycles; sim.gc->cycles == cycles;) {
+        struct node *node = node_new(7);
+        morph_store(me, node, &node->a, root[0]);
+        root[0] = node;
+    }
+}
+
+/* While something is built, nurseries become old as they stand; that a collection had nothing to collect does not change it. */
+static void what_is_built_is_promoted_as_it_stands(void **state)
+{
+    story_open(8 * LIMIT, 3);
+    for (unsigned i = 0; i < 4; i++)
+        build_a_nursery();
+    assert_true(sim.gc->last.kept_bytes > YOUNG / 2);
+    assert_int_equal(sim.gc->last.copied_bytes, 0);
+    root[0] = NULL;
+    collect(MORPH_COLLECT_MINOR);
+    uint64_t cycles = sim.gc->cycles;
+    gc_request(sim.gc, MM_COLLECT_MINOR, RECEIPT_NURSERY);
+    while (sim.gc->cycles == cycles) {
+        (void)sim_serve();
+        morph_poll(me);
+    }
+    assert_int_equal(sim.gc->last.kept_bytes + sim.gc->last.copied_bytes + sim.gc->last.promoted_bytes, 0);
+    build_a_nursery();
+    assert_true(sim.gc->last.kept_bytes > YOUNG / 2);
+    assert_int_equal(sim.gc->last.copied_bytes, 0);
+    story_close();
+}
+
 /* Somebody else asks for it, and nothing is reclaimed yet. */
 static void collect_and_leave_unswept(enum mm_collection kind)
 {
@@ -757,6 +790,7 @@ int main(void)
         world_case(r5_what_is_granted_is_taken),
         world_case(a_request_waits_for_what_it_asked_for),
         world_case(a_compaction_goes_on_until_a_request_fits),
+        world_case(what_is_built_is_promoted_as_it_stands),
         world_case(r5_unreclaimed_blocks_are_not_used),
         world_case(r6_a_word_is_no_forwarding_without_the_claim),
         world_case(r6_a_forged_forwarding_leads_nowhere),
