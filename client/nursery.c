@@ -108,6 +108,12 @@ int morph__cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want
     return r;
 }
 
+/* The kernel maps the pages of all its blocks now: one fault after the other takes less than one at a time, and they fall into one moment. */
+static void cell_touch(const struct morph__thread *thread, const struct mm_cell *cell)
+{
+    morph__touch(thread->heap, thread->heap->base + ((uint64_t)cell->block << MM_BLOCK_SHIFT), cell->count);
+}
+
 /* ---- Young ---- */
 
 /* What the heap has used before is zeroed here, as holes of old blocks are, by the core that will fill it, and not by the daemon: docs/design/departures.md. */
@@ -115,9 +121,7 @@ static void young_begin(struct morph__thread *thread, uint32_t block)
 {
     morph_thread *shared = (morph_thread *)thread->slot;
     char *at = thread->heap->base + ((uint64_t)block << MM_BLOCK_SHIFT);
-    if (thread->young_zeroed)
-        morph__touch(thread->heap, at, 1);
-    else
+    if (!thread->young_zeroed)
         memset(at, 0, MM_BLOCK_BYTES);
     shared->young = (struct morph_bump){ at, at + MM_BLOCK_BYTES };
 }
@@ -134,6 +138,7 @@ int morph__young_refill(struct morph__thread *thread, uint64_t extent)
         thread->young_next = cell.block;
         thread->young_rest = cell.count;
         thread->young_zeroed = cell.zeroed;
+        cell_touch(thread, &cell);
     }
     thread->young_rest--;
     young_begin(thread, thread->young_next++);
@@ -155,7 +160,6 @@ static void old_begin(struct morph__thread *thread, struct morph__old *old, uint
 {
     old->block = thread->heap->base + ((uint64_t)block << MM_BLOCK_SHIFT);
     old->hole = hole;
-    morph__touch(thread->heap, old->block, 1);
 }
 
 /* The next hole with room for `extent`; false: none left. */
@@ -197,6 +201,7 @@ int morph__old_refill(struct morph__thread *thread, uint64_t extent, bool longer
         if (r < 0)
             return r;
         morph__relieved(thread->heap);
+        cell_touch(thread, &cell);
         old_begin(thread, &thread->old[longer], cell.block, cell.hole);
         thread->old[longer].rest = cell.count - 1;
         thread->old[longer].zeroed = cell.zeroed;
@@ -221,7 +226,7 @@ int morph__large_obtain(struct morph__thread *thread, uint64_t extent, char **re
     if (r < 0)
         return r;
     *ret_at = thread->heap->base + ((uint64_t)cell.block << MM_BLOCK_SHIFT);
-    morph__touch(thread->heap, *ret_at, cell.count);
+    cell_touch(thread, &cell);
     return 0;
 }
 
