@@ -67,6 +67,7 @@ static int cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want
         if (r < 0)
             return r;
         if (mm_ring_take(slot, ret_cell, &left)) {
+            __builtin_prefetch(&slot->cell[slot->ring_head % MM_RING_CELLS]);
             if ((r = cell_check(thread, ret_cell)) < 0)
                 return r;
             bool answer = asked && ret_cell->seq == asked;
@@ -108,9 +109,12 @@ int morph__cell_await(struct morph__thread *thread, uint32_t kind, uint32_t want
     return r;
 }
 
-/* The kernel maps the pages of all its blocks now: one fault after the other takes less than one at a time, and they fall into one moment. */
+/* The kernel maps the pages of all its blocks now: one fault after the other takes less than one at a time, and they fall into one moment. A single old block is
+ * read anyway, where its hole begins. */
 static void cell_touch(const struct morph__thread *thread, const struct mm_cell *cell)
 {
+    if (cell->kind == MM_GRANT_OLD && cell->count == 1)
+        return;
     morph__touch(thread->heap, thread->heap->base + ((uint64_t)cell->block << MM_BLOCK_SHIFT), cell->count);
 }
 
@@ -162,6 +166,18 @@ static void old_begin(struct morph__thread *thread, struct morph__old *old, uint
     old->hole = hole;
 }
 
+/* Fetches the start of the hole that comes next, where the daemon wrote a while ago: in this block, or in that of the next cell (or of one that lay there before:
+ * no harm). */
+static void ahead_fetch(const struct morph__thread *thread, const struct morph__old *old)
+{
+    const struct mm_slot *slot = thread->slot;
+    const struct mm_cell *cell = &slot->cell[slot->ring_head % MM_RING_CELLS];
+    if (old->hole)
+        __builtin_prefetch(old->block + mm_hole_off(old->hole), 1);
+    else if (!old->rest)
+        __builtin_prefetch(thread->heap->base + ((uint64_t)mm_load_relaxed(&cell->block) << MM_BLOCK_SHIFT) + mm_hole_off(mm_load_relaxed(&cell->hole)), 1);
+}
+
 /* The next hole with room for `extent`; false: none left. */
 static bool hole_next(struct morph__thread *thread, uint64_t extent, bool longer)
 {
@@ -175,8 +191,10 @@ static bool hole_next(struct morph__thread *thread, uint64_t extent, bool longer
         }
         uint32_t hole = old->hole;
         char *at = old->block + mm_hole_off(hole);
-        uint64_t next = mm_load_relaxed((const uint64_t *)at);
+        const struct mm_hole_links *links = (const struct mm_hole_links *)at;
+        uint64_t next = mm_load_relaxed(mm_hole_bytes(hole) < extent ? &links->longer : &links->next);
         old->hole = mm_hole_follows(hole, next) ? (uint32_t)next : 0;
+        ahead_fetch(thread, old);
         if (mm_hole_bytes(hole) >= extent) {
             if (!old->zeroed)
                 memset(at, 0, mm_hole_bytes(hole));

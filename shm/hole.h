@@ -1,8 +1,10 @@
 /* hole.h — free memory between the objects of an old block, as a thread is given it.
  *
- * A hole is one word: the granule of the block at which it begins, and its length in granules; 0: none. A grant names the first hole of its block,
- * and the first word of each hole names the next, further up. The rest of a hole is what was there before; its thread zeroes all of it as it comes to it, unless the cell says that it is
- * zero. No such word has MM_BORN, so a walk from header to header ends at it as it does at a zero. A free block is a chain of one.
+ * A hole is one word: the granule of the block at which it begins, and its length in granules; 0: none. A grant names the first hole of its block, and
+ * each hole begins with two words: the next one, further up, and the next one that is longer than it. So a thread whose object does not fit passes over all that
+ * would not fit either without a look at them: they lie in memory that nobody has touched for long. The rest of a hole is what was there before; its thread
+ * zeroes all of it as it comes to it, unless the cell says that it is zero. The first word has no MM_BORN, so a walk from header to header ends at it as it does
+ * at a zero. A free block is a chain of one.
  * Two writers never: the daemon writes a chain before it publishes the cell, and nobody reads a word of it but the thread. The daemon keeps a map of what it
  * granted and believes no chain.
  */
@@ -21,6 +23,9 @@ static inline uint32_t mm_hole_bytes(uint32_t hole) { return (hole >> 16) * MM_G
 
 /* Where objects never move: longer ones than this, header included, that do not fit the hole at hand have a cursor of their own (client/nursery.c). */
 #define MM_HOLE_SMALL_BYTES 64u
+
+struct mm_hole_links { uint64_t next, longer; };
+_Static_assert(sizeof(struct mm_hole_links) == MM_GRANULE_BYTES, "layout v5: the shortest hole has two granules");
 
 /* Does `next`, as hole `hole` names it, lie behind it and in the block? */
 static inline bool mm_hole_follows(uint32_t hole, uint64_t next)

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MM_LAYOUT_VERSION   4u          /* of every structure in shm/; client and daemon must agree exactly */
+#define MM_LAYOUT_VERSION   5u          /* of every structure in shm/; client and daemon must agree exactly */
 
 #define MM_GRANULE_BYTES    16u
 #define MM_CARD_BYTES       512u

@@ -28,7 +28,7 @@ enum mm_slot_state {
     MM_SLOT_STATE_COUNT
 };
 
-#define MM_RING_CELLS       8u          /* grants on the way to the thread */
+#define MM_RING_CELLS       32u         /* grants on the way to the thread */
 #define MM_GIVE_CELLS       64u         /* runs on the way back */
 #define MM_CARD_LOG         4096u
 #define MM_OVERWRITTEN_LOG  8192u
@@ -116,9 +116,9 @@ struct mm_slot {
 
     /* 320 */ uint64_t reserved6[24];
     /* 512 */ struct mm_cell cell[MM_RING_CELLS];       /* daemon */
-    /*1024 */ uint64_t give[MM_GIVE_CELLS];             /* client: block << 32 | blocks */
+    /*2560 */ uint64_t give[MM_GIVE_CELLS];             /* client: block << 32 | blocks */
 };
-_Static_assert(sizeof(struct mm_slot) == 1536, "layout v1");
+_Static_assert(sizeof(struct mm_slot) == 3072, "layout v5");
 _Static_assert(offsetof(struct mm_slot, young_cursor) == 0, "layout v1");
 _Static_assert(offsetof(struct mm_slot, old_cursor) == 16, "layout v1");
 _Static_assert(offsetof(struct mm_slot, card_count) == 32, "layout v1");
@@ -144,7 +144,7 @@ _Static_assert(offsetof(struct mm_slot, asleep) == 260, "layout v1");
 _Static_assert(offsetof(struct mm_slot, give_head) == 264, "layout v1");
 _Static_assert(offsetof(struct mm_slot, overwritten_tail) == 272, "layout v1");
 _Static_assert(offsetof(struct mm_slot, cell) == 512, "layout v1");
-_Static_assert(offsetof(struct mm_slot, give) == 1024, "layout v1");
+_Static_assert(offsetof(struct mm_slot, give) == 2560, "layout v5");
 
 #define MM_SLOT_CARD_LOG_OFF     MM_PAGE_BYTES
 #define MM_SLOT_OVERWRITTEN_OFF  (MM_SLOT_CARD_LOG_OFF + MM_CARD_LOG * 4u)

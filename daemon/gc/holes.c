@@ -15,7 +15,7 @@
 
 _Static_assert(2 * MM_GRANULE_BYTES == 32, "no object with a payload is shorter: a hole of one granule is none");
 #define UNWALKED_MOST     64u           /* blocks that have been left and not been walked: a pause walks them in a millisecond or two; */
-#define UNWALKED_SLOT     16u           /* and a thread is in some, and has others in its ring */
+#define UNWALKED_SLOT     40u           /* and a thread is in some, and has others in its ring */
 #define HOLE_FETCH_BYTES  512u          /* ahead of a walk from header to header: it waits for nothing else, */
 #define HOLES_FETCHED     6u            /* and the starts of the next holes */
 
@@ -70,19 +70,31 @@ uint32_t holes_longest(const uint64_t *holes)
     return longest;
 }
 
-/* Makes the holes a chain (shm/hole.h); the first one. */
+static struct mm_hole_links *links_of(char *base, uint32_t hole) { return (struct mm_hole_links *)(base + mm_hole_off(hole)); }
+
+/* Makes the holes a chain (shm/hole.h); the first one. Those that no longer one was found for yet wait in a stack, each at most as long as the one below. */
 static uint32_t holes_chain(struct gc *gc, uint32_t block, const uint64_t *holes)
 {
     char *base = gc->heap->view.base + gc_off(block);
-    uint64_t first = 0, *link = &first;
+    uint32_t first = 0, waits[GC_BLOCK_GRANULES / 2], count = 0;
+    struct mm_hole_links *last = NULL;
     for (uint32_t from, to = 0; gc_bits_run(holes, to, &from, &to);) {
-        char *at = base + from * MM_GRANULE_BYTES;
-        gc->pretenured_bytes += (to - from) * MM_GRANULE_BYTES;
-        mm_store_relaxed(link, mm_hole_make(from, to - from));
-        link = (uint64_t *)at;
+        uint32_t hole = mm_hole_make(from, to - from);
+        gc->pretenured_bytes += mm_hole_bytes(hole);
+        for (; count && mm_hole_bytes(waits[count - 1]) < mm_hole_bytes(hole); count--)
+            mm_store_relaxed(&links_of(base, waits[count - 1])->longer, hole);
+        if (last)
+            mm_store_relaxed(&last->next, hole);
+        else
+            first = hole;
+        last = links_of(base, hole);
+        waits[count++] = hole;
     }
-    mm_store_relaxed(link, 0);
-    return (uint32_t)first;
+    if (last)
+        mm_store_relaxed(&last->next, 0);
+    while (count)
+        mm_store_relaxed(&links_of(base, waits[--count])->longer, 0);
+    return first;
 }
 
 int holes_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)

@@ -11,9 +11,10 @@
 #include "shm/ring.h"
 
 #define DEPTH_MAX          4u           /* cells granted ahead, of up to a chunk each */
-#define OBJECTS_AHEAD      8u           /* blocks that wait in the ring of a thread that allocates objects, at most; */
-#define AHEAD_SHARE        64u          /* and of the heap's bound, one in so many */
-#define NAP_LEFT           6u           /* blocks that are left there when the worker comes again; with fewer than four its thread calls */
+#define OBJECTS_AHEAD      8u           /* blocks that wait in the ring of a thread that allocates objects; */
+#define RING_LASTS_NS      1000000ull   /* of one that makes old objects faster, as many as last so long: the worker may lose its core for a time slice */
+#define AHEAD_SHARE        64u          /* of the heap's bound, one in so many wait in all its rings */
+#define NAP_LEFT           6u           /* blocks that are left there when the worker comes again, or half; with fewer than four its thread calls */
 #define RATE_BLOCKS        4u           /* taken, and the rate is known anew */
 #define WAKE_NS            40000ull     /* that it takes a worker to wake up by its timer: 20 to 50 us on a virtual machine */
 #define NAP_LEAST_NS       100000ull    /* shorter ones are not worth lying down: a core that halts may come late; */
@@ -156,12 +157,6 @@ static uint32_t queued_blocks(const struct slot_end *end, uint32_t cells)
     return blocks;
 }
 
-static uint32_t blocks_ahead(const struct heap *heap)
-{
-    uint64_t share = heap->limit_blocks / AHEAD_SHARE;
-    return share < 1 ? 1 : share < OBJECTS_AHEAD ? (uint32_t)share : OBJECTS_AHEAD;
-}
-
 /* A thread that takes fewer than it did is slower than was known, however few they are. */
 static void rate_measure(struct slot_end *end, uint32_t queued)
 {
@@ -177,6 +172,16 @@ static void rate_measure(struct slot_end *end, uint32_t queued)
     end->rate_ns = now;
 }
 
+/* Blocks that are to wait in a ring. */
+static uint32_t blocks_ahead(const struct heap *heap, const struct slot_end *end)
+{
+    uint64_t share = heap->limit_blocks / AHEAD_SHARE, most = share / (mm_load_relaxed(&heap->control->slots_high) + 1), ahead = OBJECTS_AHEAD;
+    if (end->ahead_kind == MM_GRANT_OLD && end->block_ns && RING_LASTS_NS / end->block_ns > ahead)
+        ahead = RING_LASTS_NS / end->block_ns < most ? RING_LASTS_NS / end->block_ns : most > ahead ? most : ahead;
+    ahead = ahead < share ? ahead : share;
+    return ahead ? minimum(ahead, MM_RING_CELLS) : 1;
+}
+
 /* Keeps the ring of a thread that allocates objects filled; one cell. */
 static bool objects_ahead(struct heap *heap, uint32_t index, struct mm_slot *slot, struct slot_end *end)
 {
@@ -186,8 +191,11 @@ static bool objects_ahead(struct heap *heap, uint32_t index, struct mm_slot *slo
         end->ahead_kind = MM_GRANT_NONE;
         end->rate_ns = end->block_ns = 0;
     }
-    if (!end->ahead_kind || mm_load_relaxed(&slot->request_seq) != end->request_seen || room < 2 ||
-        queued_blocks(end, MM_RING_CELLS - room) >= blocks_ahead(heap))
+    if (!end->ahead_kind || mm_load_relaxed(&slot->request_seq) != end->request_seen || room < 2)
+        return false;
+    uint32_t queued = queued_blocks(end, MM_RING_CELLS - room);
+    rate_measure(end, queued);
+    if (queued >= blocks_ahead(heap, end))
         return false;
     if (!gc_grant_ahead(heap->gc, index, end->ahead_kind, end->ahead_bytes, &cell))
         return false;
@@ -231,7 +239,8 @@ uint64_t refill_nap_ns(const struct heap *heap)
             continue;
         uint32_t queued = queued_blocks(end, MM_RING_CELLS - mm_ring_room(mm_control_slot(heap->control, i), end->tail, &end->last_head));
         rate_measure(end, queued);
-        uint64_t lasts = queued > NAP_LEFT ? (queued - NAP_LEFT) * end->block_ns : 0;
+        uint32_t left = queued / 2 > NAP_LEFT ? queued / 2 : NAP_LEFT;
+        uint64_t lasts = queued > left ? (queued - left) * end->block_ns : 0;
         nap = lasts < nap ? lasts : nap;
     }
     return nap >= NAP_LEAST_NS + WAKE_NS && nap <= NAP_MOST_NS ? nap - WAKE_NS : 0;

@@ -188,6 +188,50 @@ static void a_request_is_given_a_block_that_has_the_hole(void **state)
     sim_close();
 }
 
+/* From each hole to the next, and to the next that is longer, against a search. */
+static void chain_check(const char *block, const uint64_t *holes, uint32_t first)
+{
+    uint32_t hole[GRANULES / 2], count = 0;
+    for (uint32_t from, to = 0; gc_bits_run(holes, to, &from, &to);)
+        hole[count++] = mm_hole_make(from, to - from);
+    assert_int_equal(first, count ? hole[0] : 0);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct mm_hole_links *links = (const struct mm_hole_links *)(block + mm_hole_off(hole[i]));
+        uint32_t longer = i + 1;
+        while (longer < count && mm_hole_bytes(hole[longer]) <= mm_hole_bytes(hole[i]))
+            longer++;
+        assert_int_equal(links->next, i + 1 < count ? hole[i + 1] : 0);
+        assert_int_equal(links->longer, longer < count ? hole[longer] : 0);
+    }
+}
+
+static void a_chain_leads_to_the_next_hole_and_the_next_longer_one(void **state)
+{
+    struct test_random random = test_random_begin("holes_unit");
+    unsigned chains = 0;
+    for (unsigned round = 0; round < 300; round++) {
+        struct block block;
+        uint64_t holes[GRANULES / 64];
+        struct mm_cell cell;
+        sim_open(&plain);
+        block_draw(&random, test_random_below(&random, 4) ? 40 : 1000, test_random_between(&random, 1, 10), &block);
+        uint32_t number = block_make(&block);
+        char *memory = sim.heap->view.base + gc_off(number);
+        for (uint32_t g = 0; g < GRANULES; g++)             /* what was there before */
+            if (*(uint64_t *)(memory + g * MM_GRANULE_BYTES) == 0)
+                *(uint64_t *)(memory + g * MM_GRANULE_BYTES + 8) = UINT64_MAX;
+        holes_find(gc_block(sim.gc, number), holes);
+        if (gc_block(sim.gc, number)->flags & GC_LISTED) {
+            chains++;
+            assert_int_equal(holes_grant(sim.gc, 0, 1, &cell), 0);
+            assert_int_equal(cell.block, number);
+            chain_check(memory, holes, cell.hole);
+        }
+        sim_close();
+    }
+    assert_true(chains > 100);
+}
+
 /* ---- Heaps without moving ---- */
 
 #define SHORT_BYTES  48u                /* with its header 64: blocks are filled to the last byte */
@@ -298,9 +342,9 @@ static void a_gone_threads_cursors_are_not_inherited(void **state)
 /* ---- Blocks that were granted ahead ---- */
 
 /* A heap with room in holes alone: a cell for each block. */
-static void holes_open(void)
+static void holes_open(uint64_t limit_bytes)
 {
-    story_open(64 * MIB, 1);
+    story_open(limit_bytes, 1);
     root[0] = morph_new_array(me, refs_type, 200000);
     for (uint32_t i = 0; i < 200000; i++) {
         struct node *node = node_new_old(i);
@@ -325,7 +369,7 @@ static void left_note(void)
 /* A worker that sleeps is called while there are blocks left in the ring, since it needs a while to wake up. */
 static void the_worker_is_called_before_the_ring_is_empty(void **state)
 {
-    holes_open();
+    holes_open(64 * MIB);
     left_when_called = 0;
     sim.yield = left_note;
     for (uint32_t i = 0; i < 20000; i++)
@@ -373,7 +417,7 @@ static uint64_t nap_after_serving(void)
 static void the_worker_knows_how_long_a_ring_lasts(void **state)
 {
     const uint64_t each = 200 * US, wake = 40 * US;
-    holes_open();
+    holes_open(64 * MIB);
     sim.tick_ns = 0;
     (void)node_new_old(0);
     (void)nap_after_serving();
@@ -382,12 +426,14 @@ static void the_worker_knows_how_long_a_ring_lasts(void **state)
         blocks_fill(1, each);
         (void)nap_after_serving();
     }
-    assert_int_equal(ring_blocks(), 7);
-    assert_int_equal(refill_nap_ns(sim.heap), each - wake);
+    assert_int_equal(ring_blocks(), 8);
+    assert_int_equal(refill_nap_ns(sim.heap), 2 * each - wake);
     blocks_fill(1, each);                                               /* nobody came */
+    assert_int_equal(refill_nap_ns(sim.heap), each - wake);
+    blocks_fill(1, each);
     assert_int_equal(refill_nap_ns(sim.heap), 0);
     for (unsigned i = 0; i < 12; i++) {
-        blocks_fill(1, each / 2);
+        blocks_fill(1, each / 4);
         (void)nap_after_serving();
     }
     assert_int_equal(refill_nap_ns(sim.heap), 0);                       /* so fast that it had better stay awake */
@@ -399,6 +445,24 @@ static void the_worker_knows_how_long_a_ring_lasts(void **state)
     story_close();
 }
 
+/* Who takes a block in a short time has as many ahead as last a millisecond, within the ring and the heap's share; who is slow, the usual eight. */
+static void a_fast_thread_has_more_ahead(void **state)
+{
+    static const struct { uint64_t limit_bytes, each_ns; uint32_t blocks; } pace[] = {
+        { 512 * MIB, 200 * US, 8 }, { 512 * MIB, 100 * US, 10 }, { 512 * MIB, 50 * US, 20 }, { 512 * MIB, 10 * US, 31 }, { 64 * MIB, 10 * US, 8 },
+    };
+    for (unsigned k = 0; k < sizeof pace / sizeof pace[0]; k++) {
+        holes_open(pace[k].limit_bytes);
+        sim.tick_ns = 0;
+        for (unsigned i = 0; i < 40; i++) {
+            blocks_fill(1, pace[k].each_ns);
+            (void)nap_after_serving();
+        }
+        assert_int_equal(ring_blocks(), pace[k].blocks);
+        story_close();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = { test_case(holes_are_what_lies_between_objects), world_case(sweeping_leaves_what_is_marked),
@@ -406,6 +470,8 @@ int main(void)
                                         world_case(a_full_block_is_its_threads_while_its_limit_is_there),
                                         world_case(a_gone_threads_cursors_are_not_inherited),
                                         world_case(the_worker_is_called_before_the_ring_is_empty),
-                                        world_case(the_worker_knows_how_long_a_ring_lasts) };
+                                        world_case(the_worker_knows_how_long_a_ring_lasts),
+                                        world_case(a_fast_thread_has_more_ahead),
+                                        world_case(a_chain_leads_to_the_next_hole_and_the_next_longer_one) };
     return test_run(cases);
 }

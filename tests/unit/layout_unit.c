@@ -74,7 +74,7 @@ static void cell(void **state)
     golden_zero(&cell, sizeof cell);
 }
 
-/* A hole is one word that no header can be mistaken for, and a chain goes up and ends in its block. */
+/* A hole is one word that no header can be mistaken for, and a chain goes up and ends in its block; two words lead on. */
 static void hole(void **state)
 {
     uint32_t first = mm_hole_make(2, 3), whole = MM_HOLE_BLOCK;
@@ -95,6 +95,10 @@ static void hole(void **state)
     assert_false(mm_hole_follows(first, mm_hole_make(4096, 1)));
     assert_false(mm_hole_follows(first, (uint64_t)1 << 56 | 5 | 1 << 16));      /* a header */
     assert_false(mm_hole_follows(whole, mm_hole_make(4095, 1)));
+    struct mm_hole_links links = { .next = V64(1), .longer = V64(2) };
+    golden(&links, 0, 8, V64(1));
+    golden(&links, 8, 8, V64(2));
+    golden_zero(&links, sizeof links);
 }
 
 static void slot_client_words(struct mm_slot *slot)
@@ -118,18 +122,18 @@ static void slot(void **state)
         { 152, 4, 17 }, { 156, 4, 18 }, { 160, 4, 19 }, { 164, 4, 20 }, { 168, 8, 21 }, { 192, 4, 22 }, { 196, 4, 23 },
         { 256, 4, 24 }, { 260, 4, 25 }, { 264, 4, 26 }, { 272, 8, 27 }, { 56, 8, 28 }, { 80, 8, 29 }, { 176, 4, 30 }, { 88, 4, 31 },
     };
-    assert_int_equal(sizeof slot, 1536);
+    assert_int_equal(sizeof slot, 3072);
     slot_client_words(&slot);
-    for (unsigned i = 0; i < 8; i++)
+    for (unsigned i = 0; i < 32; i++)
         slot.cell[i].block = V32(100 + i);
     for (unsigned i = 0; i < 64; i++)
         slot.give[i] = V64(200 + i);
     for (unsigned i = 0; i < sizeof word / sizeof word[0]; i++)
         golden(&slot, word[i].at, word[i].size, word[i].size == 4 ? V32(word[i].number) : V64(word[i].number));
-    for (unsigned i = 0; i < 8; i++)
+    for (unsigned i = 0; i < 32; i++)
         golden(&slot, 512 + 64 * i, 4, V32(100 + i));
     for (unsigned i = 0; i < 64; i++)
-        golden(&slot, 1024 + 8 * i, 8, V64(200 + i));
+        golden(&slot, 2560 + 8 * i, 8, V64(200 + i));
     golden_zero(&slot, sizeof slot);
 }
 
@@ -149,7 +153,7 @@ static void control(void **state)
     const struct mm_control_spec spec = { .heap_id = V64(1), .reserve_bytes = V64(2), .limit_bytes = V64(3), .slots = 3, .spaces = 40,
                                           .mode = V32(18) };
     static const struct { unsigned at, size; uint64_t value; } word[] = {
-        { 0, 4, 0x4d4f5250 }, { 4, 4, 4 },                              /* layout version 4 */
+        { 0, 4, 0x4d4f5250 }, { 4, 4, 5 },                              /* layout version 5 */
         { 8, 8, V64(1) }, { 16, 8, V64(2) }, { 24, 8, V64(3) }, { 32, 8, 4096 }, { 40, 8, 4096 + 3 * 2183168 }, { 48, 4, 3 }, { 52, 4, 40 },
         { 56, 8, V64(4) }, { 64, 4, V32(5) }, { 128, 4, V32(6) }, { 132, 4, V32(7) }, { 136, 8, V64(8) }, { 192, 4, V32(9) },
         { 196, 4, V32(10) }, { 200, 4, V32(11) }, { 256, 4, V32(12) }, { 320, 4, V32(13) }, { 324, 4, V32(14) }, { 328, 4, V32(15) },
@@ -230,7 +234,7 @@ static void pool_page(void **state)
 /* Numbers that travel between the processes. */
 static void numbers_of_the_lists(void **state)
 {
-    assert_int_equal(MM_LAYOUT_VERSION, 4);
+    assert_int_equal(MM_LAYOUT_VERSION, 5);
     assert_int_equal(MM_SLOT_FREE, 0);
     assert_int_equal(MM_SLOT_RUNNING, 1);
     assert_int_equal(MM_SLOT_NATIVE, 2);

@@ -95,18 +95,18 @@ static void false_heads_count_as_full(void **state)
             (void)mm_ring_put(&slot, &tail, &cell);
         for (unsigned n = 0; n < 2; n++)
             assert_true(mm_ring_take(&slot, &got, &left));
-        assert_int_equal(mm_ring_room(&slot, tail, &last_head), 5);
+        assert_int_equal(mm_ring_room(&slot, tail, &last_head), MM_RING_CELLS - 3);
         uint32_t honest = slot.ring_head;
-        const uint32_t lies[] = { honest - 1, honest - 2, tail + 1, tail + 8, honest ^ 0x80000000u, honest - 100000, tail + 100000 };
+        const uint32_t lies[] = { honest - 1, honest - 2, tail + 1, tail + MM_RING_CELLS, honest ^ 0x80000000u, honest - 100000, tail + 100000 };
         for (unsigned n = 0; n < sizeof lies / sizeof lies[0]; n++) {
             slot.ring_head = lies[n];
             assert_int_equal(mm_ring_room(&slot, tail, &last_head), 0);
             assert_int_equal(last_head, honest);
         }
         slot.ring_head = honest;
-        assert_int_equal(mm_ring_room(&slot, tail, &last_head), 5);
+        assert_int_equal(mm_ring_room(&slot, tail, &last_head), MM_RING_CELLS - 3);
         slot.ring_head = tail;                                          /* took the rest */
-        assert_int_equal(mm_ring_room(&slot, tail, &last_head), 8);
+        assert_int_equal(mm_ring_room(&slot, tail, &last_head), MM_RING_CELLS);
     }
 }
 
