@@ -29,6 +29,8 @@
 #define HOT_NS            100000ull
 #define HOT_COLLECTED_NS  300000ull     /* of collected heaps, whose threads take a block at a time */
 #define TIMER_SLACK_NS    1000ul        /* the kernel's own is 50 us */
+#define NAP_LATE_NS       200000ull     /* behind the moment that a nap was to end at: this core is given back late, */
+#define NAP_DISTRUST_NS   300000000ull  /* and none is taken for so long */
 #define RETRY_NS          2000000ull
 #define DEAF_NS           1000000ull
 #define RINGS_PER_SECOND  10000u
@@ -53,6 +55,7 @@ struct worker {
     struct census  *censuses;
     uint64_t        sweep_ns;           /* when to look at all heaps; UINT64_MAX: there are none */
     uint64_t        nap_ns;             /* when to come to the first heap that was left for a while; UINT64_MAX: there is none */
+    uint64_t        awake_until_ns;     /* no naps before: one was too long */
     uint64_t        idle_ns;            /* when to look for collected heaps that have gone idle; UINT64_MAX: not at all */
     unsigned        trims, dirty, retries, deaf;        /* heaps in each condition, at most: hints that end a search early */
     uint64_t        cleaned;            /* number of the heap that had the last slice of background work */
@@ -236,6 +239,8 @@ static uint64_t heap_idle_due(const struct heap *heap)
 static void heap_heat(struct worker *worker, struct heap *heap, uint64_t now)
 {
     heap->active_ns = now;
+    if (heap->nap_ns && now > heap->nap_ns + NAP_LATE_NS)
+        worker->awake_until_ns = now + NAP_DISTRUST_NS;
     heap->nap_ns = 0;
     heap->trim_chunk = 0;
     if (worker->sweep_ns == UINT64_MAX)
@@ -284,7 +289,7 @@ static bool heap_rest(struct worker *worker, struct heap *heap, uint64_t now)
 {
     if (!heap->condemned && heap_left_over(heap))       /* we do not sleep, so nobody need call */
         return false;
-    uint64_t nap_ns = heap_nap_ns(heap);
+    uint64_t nap_ns = worker->spin && now < worker->awake_until_ns ? 0 : heap_nap_ns(heap);
     if ((!nap_ns && worker->spin && now - heap->active_ns <= (heap->gc ? HOT_COLLECTED_NS : HOT_NS)) || !heap_cool(heap))
         return false;
     heap->hot = false;
