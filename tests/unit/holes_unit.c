@@ -463,6 +463,26 @@ static void a_fast_thread_has_more_ahead(void **state)
     }
 }
 
+/* A thread that waits for a large object takes what is in its ring first, and keeps it for later; until it asks for old memory again it is not given as much once
+ * more. */
+static void what_was_put_by_is_not_granted_again(void **state)
+{
+    holes_open(512 * MIB);
+    sim.tick_ns = 0;
+    for (unsigned round = 0; round < 40; round++) {
+        blocks_fill(2, 20 * US);
+        (void)nap_after_serving();
+        settle();
+        if (round < 10)
+            continue;                           /* its pace is known then */
+        root[1] = morph_new_bytes(me, 20000);
+        assert_non_null(root[1]);
+        assert_in_range(sim.gc->grants, 1, MM_RING_CELLS + 8);
+    }
+    assert_int_equal(sim.gc->cycles, 1);        /* which takes back what was dropped */
+    story_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = { test_case(holes_are_what_lies_between_objects), world_case(sweeping_leaves_what_is_marked),
@@ -472,6 +492,7 @@ int main(void)
                                         world_case(the_worker_is_called_before_the_ring_is_empty),
                                         world_case(the_worker_knows_how_long_a_ring_lasts),
                                         world_case(a_fast_thread_has_more_ahead),
+                                        world_case(what_was_put_by_is_not_granted_again),
                                         world_case(a_chain_leads_to_the_next_hole_and_the_next_longer_one) };
     return test_run(cases);
 }
