@@ -234,10 +234,13 @@ static int old_grant(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cel
     return gc_at_limit(gc, slot, 1) ? HEAP_LATER_WORK : r;
 }
 
-/* Nothing that would bring a request to collect, to measure types, or to climb the ladder: that is for those who ask. */
+/* Nothing that would bring a request to measure types, or to climb the ladder: that is for those who ask. But a marking that is due is begun, so that nobody has to ask
+ * for it; not where threads that run must be interrupted for it. */
 static bool old_ahead(struct gc *gc, uint32_t slot, uint32_t bytes, struct mm_cell *ret_cell)
 {
     bool due = gc->mark_state == MARK_NONE && gc_old_used_bytes(gc) >> MM_BLOCK_SHIFT >= gc->start_blocks;
+    if (due && !gc->fixed)
+        gc_request_marking(gc, RECEIPT_OLD);
     return !due && !pretenure_due(gc) && !mark_behind(gc) && !holes_behind(gc) && old_take(gc, slot, bytes, ret_cell) == 0;
 }
 

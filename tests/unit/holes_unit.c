@@ -483,6 +483,27 @@ static void what_was_put_by_is_not_granted_again(void **state)
     story_close();
 }
 
+/* When a marking is due it begins while there are blocks in the ring: nobody waits for it with an empty one. */
+static void a_marking_begins_before_it_is_asked_for(void **state)
+{
+    holes_open(64 * MIB);
+    config.concurrent = 1;
+    const struct mm_slot *slot = morph__thread_of(me)->slot;
+    blocks_fill(2, 200 * US);
+    (void)nap_after_serving();
+    assert_int_equal(ring_blocks(), 8);
+    assert_int_equal(sim.gc->mark_state, MARK_NONE);
+    uint32_t asked = slot->request_seq;
+    sim.gc->start_blocks = 1;
+    blocks_fill(1, 200 * US);
+    while (sim_serve())
+        ;
+    morph_poll(me);
+    assert_int_equal(sim.gc->mark_state, MARK_ON);
+    assert_int_equal(slot->request_seq, asked);
+    story_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = { test_case(holes_are_what_lies_between_objects), world_case(sweeping_leaves_what_is_marked),
@@ -492,6 +513,7 @@ int main(void)
                                         world_case(the_worker_is_called_before_the_ring_is_empty),
                                         world_case(the_worker_knows_how_long_a_ring_lasts),
                                         world_case(a_fast_thread_has_more_ahead),
+                                        world_case(a_marking_begins_before_it_is_asked_for),
                                         world_case(what_was_put_by_is_not_granted_again),
                                         world_case(a_chain_leads_to_the_next_hole_and_the_next_longer_one) };
     return test_run(cases);
