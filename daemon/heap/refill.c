@@ -175,7 +175,8 @@ static void rate_measure(struct slot_end *end, uint32_t queued)
 /* Blocks that are to wait in a ring. */
 static uint32_t blocks_ahead(const struct heap *heap, const struct slot_end *end)
 {
-    uint64_t share = heap->limit_blocks / AHEAD_SHARE, most = share / (mm_load_relaxed(&heap->control->slots_high) + 1), ahead = OBJECTS_AHEAD;
+    uint32_t slots = minimum(mm_load_relaxed(&heap->control->slots_high), heap->slot_count);
+    uint64_t share = heap->limit_blocks / AHEAD_SHARE, most = share / (slots + 1), ahead = OBJECTS_AHEAD;
     if (end->ahead_kind == MM_GRANT_OLD && end->block_ns && RING_LASTS_NS / end->block_ns > ahead)
         ahead = RING_LASTS_NS / end->block_ns < most ? RING_LASTS_NS / end->block_ns : most > ahead ? most : ahead;
     ahead = ahead < share ? ahead : share;
